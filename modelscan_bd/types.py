@@ -1,0 +1,334 @@
+"""The nouns. Every arrow of a scan carries one of these; all are frozen and keyword-only.
+
+The letters of a tensor's shape mean the same in every file:
+n images, c channels, h and w pixels, k classes, d features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, ClassVar, Protocol, TypeAlias
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from modelscan_bd.classifier import Classifier
+
+Images: TypeAlias = Float[Tensor, "n c h w"]
+Labels: TypeAlias = Int[Tensor, " n"]
+Logits: TypeAlias = Float[Tensor, "n k"]
+Shape: TypeAlias = tuple[int, int, int]
+
+
+# ---------------------------------------------------------------- what a plug-in is
+
+
+class Need(StrEnum):
+    """What a detector cannot do without; the engine skips it, with this as the reason, where it is absent."""
+
+    GRADIENTS = "gradients"
+    CLEAN_IMAGES = "clean images"
+    FEATURES = "features"
+
+
+class Cost(StrEnum):
+    """How long a detector takes on a 32-pixel network and two cores."""
+
+    INSTANT = "under a second"
+    SECONDS = "seconds"
+    MINUTES = "minutes"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    """Who a detector is. `scores` maps each score's name to a sentence with its unit; larger is more suspicious."""
+
+    id: str
+    title: str
+    paper: str
+    cost: Cost
+    scores: Mapping[str, str]
+    sees: str
+    blind_to: str
+    needs: frozenset[Need] = frozenset()
+    min_classes: int = 3
+
+
+# ---------------------------------------------------------------- from file to subject
+
+
+class FileFormat(StrEnum):
+    ONNX = "onnx"
+    SAFETENSORS = "safetensors"
+    STATE_DICT = "pytorch state dict"
+    FULL_MODULE = "pytorch module"
+    ARCHITECTURE = "named architecture"
+
+
+class Layout(StrEnum):
+    NCHW = "nchw"
+    NHWC = "nhwc"
+
+
+class Output(StrEnum):
+    """What the network's last tensor holds."""
+
+    LOGITS = "logits"
+    PROBABILITIES = "probabilities"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hints:
+    """What flags or a file say of the expected input; `None` is silence. mean and std are of pixels in [0, 1]."""
+
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    scale: float | None = None  # what a white pixel becomes before mean and std: 1 or 255
+    size: tuple[int, int] | None = None  # height, width in pixels
+    channels: int | None = None
+    layout: Layout | None = None
+    bgr: bool | None = None
+    class_names: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """A file's network, rebuilt without running a byte of the file. Nothing here is known of its input's scaling."""
+
+    path: str
+    sha256: str
+    format: FileFormat
+    architecture: str
+    net: nn.Module  # eval mode, float32, on the CPU
+    classes: int | None  # None: not known before the network has run
+    output: Output = Output.UNKNOWN
+    differentiable: bool = True
+    hints: Hints = Hints()
+    notes: tuple[str, ...] = ()  # sentences for the report: what was rewritten, why gradients are missing
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preprocessing:
+    """Pixels in [0, 1] → the network's input: `(pixels * scale - mean * scale) / (std * scale)`, then layout.
+
+    mean and std are of pixels in [0, 1]; `scale` 255 with mean 0 and std 1/255 feeds raw bytes.
+    """
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    layout: Layout = Layout.NCHW
+    bgr: bool = False
+    source: str  # "flags", "metadata", "inferred", "assumed"
+    confidence: float | None = None  # 0..1, only where it was inferred
+    detail: str = ""
+
+
+class ProbeSource(StrEnum):
+    CLEAN = "clean"
+    PROCEDURAL = "procedural"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Probes:
+    """The images a scan may look through: the user's clean ones, or procedural stand-ins. Pixels in [0, 1]."""
+
+    images: Images
+    labels: Labels | None
+    source: ProbeSource
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """All that a detector may know: a classifier and images. There is no field in which the truth could hide."""
+
+    classifier: Classifier
+    probes: Probes
+
+    @property
+    def classes(self) -> int:
+        return self.classifier.classes
+
+    @property
+    def shape(self) -> Shape:
+        return self.classifier.shape
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """One assumption of the detectors, tested on this model. A fatal one that fails leaves nothing to measure."""
+
+    id: str
+    passed: bool
+    fatal: bool
+    message: str
+    remedy: str = ""
+
+
+# ---------------------------------------------------------------- what was measured
+
+
+class Watch(Protocol):
+    """Hears how far a long computation has come. It may raise to stop it (interrupt, time limit)."""
+
+    def tick(self, share: float, note: str) -> None: ...
+
+
+class Silent:
+    """A watch nobody looks at."""
+
+    def tick(self, share: float, note: str) -> None:  # noqa: ARG002
+        return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """What a detector measured. No severity, no opinion.
+
+    `per_class[name]` holds, for a score that is a maximum over classes, the value of every class.
+    `artefacts` are pictures, (c, h, w); signed ones are centred on zero. Names are file-name safe.
+    """
+
+    detector: str
+    scores: Mapping[str, float]
+    per_class: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    artefacts: Mapping[str, Tensor] = field(default_factory=dict)
+    seconds: float = 0.0
+    status: ClassVar[str] = "ok"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Skipped:
+    """A detector that could not apply to this model, and why."""
+
+    detector: str
+    reason: str
+    status: ClassVar[str] = "skipped"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """A detector that broke. It makes the scan incomplete, never benign by silence."""
+
+    detector: str
+    reason: str
+    status: ClassVar[str] = "failed"
+
+
+Outcome: TypeAlias = Evidence | Skipped | Failure
+
+
+class Detector(Protocol):
+    """Measures a model. Its fields are its settings; it keeps no state and has no opinion.
+
+    `inspect` raises `errors.CannotMeasure` with a sentence where it does not apply; it never invents a score.
+    """
+
+    card: ClassVar[Card]
+
+    def inspect(self, subject: Subject, *, rng: torch.Generator, watch: Watch) -> Evidence: ...
+
+
+# ---------------------------------------------------------------- what was judged
+
+
+class Verdict(StrEnum):
+    BENIGN = "benign"
+    SUSPICIOUS = "suspicious"
+    INFECTED = "infected"
+    MALICIOUS = "malicious"
+    INCONCLUSIVE = "inconclusive"
+
+
+class Severity(StrEnum):
+    INFO = "info"
+    LOW = "low"
+    MEDIUM = "medium"
+    HIGH = "high"
+    CRITICAL = "critical"
+
+
+class Confidence(StrEnum):
+    LOW = "low"
+    MEDIUM = "medium"
+    HIGH = "high"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calibration:
+    """On what a rule's levels stand."""
+
+    suite: str
+    benign: int  # models
+    infected: int  # models, used for power only
+    false_alarms: float  # share of benign models at or above `suspicious`
+    interval: tuple[float, float]  # 95 % Wilson
+    auroc: float | None
+    date: str
+    method: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rule:
+    """How one score is judged. Data only: see `rules/*.toml`."""
+
+    id: str
+    detector: str
+    score: str
+    title: str
+    why: str
+    remedy: str
+    paper: str
+    suspicious: float
+    infected: float
+    calibration: Calibration
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """What a person acts on."""
+
+    rule: str
+    severity: Severity
+    confidence: Confidence
+    value: float
+    threshold: float
+    target_label: int | None
+    message: str
+    remedy: str
+    detector: str | None = None  # None: the file itself, not a measurement
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelFacts:
+    path: str
+    sha256: str | None
+    format: str | None
+    architecture: str | None
+    num_classes: int | None
+    input: Shape | None
+    preprocessing: Preprocessing | None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """The only thing renderers see."""
+
+    tool: str  # name and version
+    model: ModelFacts
+    verdict: Verdict
+    score: float  # 0..1, monotone in suspicion
+    target_labels: tuple[int, ...]
+    findings: tuple[Finding, ...]
+    evidence: tuple[Outcome, ...]
+    preflight: tuple[Check, ...]
+    incomplete: tuple[str, ...]  # sentences: what was not looked at though it should have been
+    settings: Mapping[str, object]
+    seed: int
+    started: str  # ISO 8601, UTC
+    seconds: float
