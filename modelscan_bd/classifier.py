@@ -27,6 +27,9 @@ class Classifier(nn.Module):
     `features` are what that layer is given.
     """
 
+    _mean: Tensor
+    _std: Tensor
+
     def __init__(
         self,
         *,
