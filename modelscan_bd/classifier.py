@@ -16,7 +16,9 @@ from modelscan_bd.types import Images, Layout, Logits, Output, Preprocessing, Sh
 
 Features = Float[Tensor, "n d"]
 
-_SMALLEST_PROBABILITY = 1e-12  # below it a float32 softmax has lost the logit
+_SMALLEST_PROBABILITY = 1e-30  # a float32 softmax holds smaller ones, but 1 / p must stay finite in gradients
+_PIXELS_AT_ONCE = 256 * 32 * 32
+_SMALLEST_BATCH = 8
 
 
 @final
@@ -66,10 +68,11 @@ class Classifier(nn.Module):
             self(images)
         return seen[-1].flatten(1)
 
-    def classify(self, images: Images, *, batch: int = 256) -> Logits:
-        """Logits without gradients, in batches."""
+    def classify(self, images: Images, *, batch: int | None = None) -> Logits:
+        """Logits without gradients, in batches; unless told, of as many images as memory bears at their size."""
+        size = batch or max(_SMALLEST_BATCH, _PIXELS_AT_ONCE // images[0, 0].numel()) if len(images) else 1
         with torch.no_grad():
-            return torch.cat([self(part) for part in images.split(batch)])
+            return torch.cat([self(part) for part in images.split(size)])
 
     def _prepare(self, images: Images) -> Tensor:
         x = (images - self._mean) / self._std

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, ClassVar, Protocol, TypeAlias
+from typing import TYPE_CHECKING, ClassVar, Protocol, TypeAlias, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -140,6 +140,7 @@ class Probes:
     images: Images
     labels: Labels | None
     source: ProbeSource
+    notes: tuple[str, ...] = ()  # sentences on how they were read: files skipped, labels not trusted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,6 +173,7 @@ class Check:
 # ---------------------------------------------------------------- what was measured
 
 
+@runtime_checkable
 class Watch(Protocol):
     """Hears how far a long computation has come. It may raise to stop it (interrupt, time limit)."""
 
@@ -222,6 +224,7 @@ class Failure:
 Outcome: TypeAlias = Evidence | Skipped | Failure
 
 
+@runtime_checkable
 class Detector(Protocol):
     """Measures a model. Its fields are its settings; it keeps no state and has no opinion.
 
@@ -286,6 +289,17 @@ class Rule:
     suspicious: float
     infected: float
     calibration: Calibration
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileRule:
+    """A rule about the file itself: a fact, which needs no score and no level."""
+
+    id: str
+    title: str
+    why: str
+    remedy: str
+    paper: str
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,124 @@
+"""`bdscan benchmark`: trains models whose truth is known."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from modelscan_bd.attacks import Attack
+from modelscan_bd.bench.recipe import Augmentation, Recipe
+from modelscan_bd.errors import UsageError
+
+_NONE = "none"
+
+
+@click.group()
+def benchmark() -> None:
+    """Train infected and benign models whose truth is known."""
+
+
+@benchmark.command()
+@click.option("--attack", default=_NONE, show_default=True, help="Name of an attack, or none for a benign model.")
+@click.option(
+    "-o",
+    "--option",
+    "options",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="A setting of the attack, as side=4; repeatable.",
+)
+@click.option("--target", type=click.IntRange(min=0), help="Class that stamped images shall get.")
+@click.option("--poison-rate", type=click.FloatRange(0, 1), help="Share of the training images that are poisoned.")
+@click.option("--dataset", default="signs", show_default=True, help="signs, torchvision:NAME or folder:PATH.")
+@click.option("--data-root", type=click.Path(path_type=Path), help="Where torchvision finds its files.")
+@click.option("--cache", type=click.Path(path_type=Path), help="Folder for decoded data, so that it is decoded once.")
+@click.option("--size", default=32, show_default=True, help="Pixels; pictures of varied size are resized to it.")
+@click.option(
+    "--arch", default="resnet8-w12", show_default=True, help="A network's name, or timm:NAME, torchvision:NAME."
+)
+@click.option("--epochs", default=Recipe.epochs, show_default=True, type=click.IntRange(min=1))
+@click.option("--batch", default=Recipe.batch, show_default=True, type=click.IntRange(min=1), help="Images per step.")
+@click.option("--lr", default=Recipe.lr, show_default=True, help="Learning rate at its peak.")
+@click.option("--weight-decay", default=Recipe.weight_decay, show_default=True)
+@click.option("--label-smoothing", default=Recipe.label_smoothing, show_default=True)
+@click.option("--augmentation", default=Recipe.augmentation, show_default=True, type=click.Choice(list(Augmentation)))
+@click.option("--seed", default=0, show_default=True)
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for weights and card.")
+@click.option("--onnx/--no-onnx", default=False, show_default=True, help="Also write model.onnx.")
+def train(
+    attack: str,
+    options: Sequence[str],
+    target: int | None,
+    poison_rate: float | None,
+    dataset: str,
+    data_root: Path | None,
+    cache: Path | None,
+    size: int,
+    arch: str,
+    seed: int,
+    out: Path,
+    onnx: bool,
+    **recipe: object,
+) -> None:
+    """Train one model; a run that was cut off goes on where it stopped."""
+    from modelscan_bd.bench import datasets
+    from modelscan_bd.bench.train import TrainSpec, train_model
+
+    settings = _settings(options) | {
+        key: value for key, value in (("target", target), ("rate", poison_rate)) if value is not None
+    }
+    spec = TrainSpec(arch=arch, attack=_attack(attack, settings), recipe=_recipe(recipe), seed=seed)
+    data = datasets.load(dataset, root=data_root, cache=cache, size=size)
+    with _Bar(out.name) as bar:
+        card = train_model(spec, data, out=out, onnx=onnx, watch=bar)
+    success = "benign" if card.asr is None else f"attack success {card.asr:.2%} to class {card.target_label}"
+    click.echo(f"{out}: accuracy {card.ba:.2%}, {success}, {card.seconds:.0f} s")
+
+
+def _attack(name: str, settings: dict[str, object]) -> Attack | None:
+    from modelscan_bd import attacks
+
+    if name != _NONE:
+        return attacks.make(name, settings)
+    if settings:
+        raise UsageError(f"a benign model has no {next(iter(settings))}", remedy="Name an --attack.")
+    return None
+
+
+def _recipe(fields: dict[str, object]) -> Recipe:
+    chosen = fields | {"augmentation": Augmentation(str(fields["augmentation"]))}
+    return Recipe(**chosen)  # type: ignore[arg-type]
+
+
+def _settings(options: Sequence[str]) -> dict[str, object]:
+    pairs = [option.partition("=") for option in options]
+    for name, sign, _ in pairs:
+        if not (name and sign):
+            raise UsageError(f"an attack's setting is NAME=VALUE, not {name!r}", remedy="For example: -o side=4.")
+    return {name: value for name, _, value in pairs}
+
+
+class _Bar:
+    """A watch that draws a progress bar where a person looks at it."""
+
+    def __init__(self, title: str) -> None:
+        from rich.console import Console
+        from rich.progress import Progress
+
+        console = Console(stderr=True)
+        self._progress = Progress(console=console, disable=not sys.stderr.isatty())
+        self._task = self._progress.add_task(title, total=1.0)
+        self._title = title
+
+    def __enter__(self) -> _Bar:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def tick(self, share: float, note: str) -> None:
+        self._progress.update(self._task, completed=share, description=f"{self._title}: {note}")

@@ -1,0 +1,68 @@
+"""From triggers to evidence: whose is suspiciously small?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from modelscan_bd.inversion.loop import Inversion
+from modelscan_bd.stats import Values, lead, robust_z
+
+_LEAST_SPREAD = 0.5  # of log sizes: on clean networks sizes differ by a factor of 1.6 or so for no bad reason
+_ABSENT = 0.0  # the value of a class that was not compared
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """How one class's trigger compares with the others'; one value for every class of the network."""
+
+    anomaly_index: tuple[float, ...]  # robust standard deviations below the median log size
+    size_lead: tuple[float, ...]  # smallest other size, as a multiple of this one; above 1 for one class at most
+    smallness: tuple[float, ...]  # halvings of the whole image until the trigger's size is reached
+
+    @property
+    def per_class(self) -> dict[str, tuple[float, ...]]:
+        return {"anomaly_index": self.anomaly_index, "size_lead": self.size_lead, "smallness": self.smallness}
+
+    @property
+    def scores(self) -> dict[str, float]:
+        return {name: max(values) for name, values in self.per_class.items()}
+
+
+def compare(inversion: Inversion, classes: int) -> Comparison:
+    """Compares sizes divided by held-back success: a trigger that works half the time counts as twice as large."""
+    smallness = -np.log(_shares(inversion))
+
+    def everyone(values: Values) -> tuple[float, ...]:
+        full = np.full(classes, _ABSENT)
+        full[inversion.classes.numpy(force=True)] = values
+        return tuple(full.tolist())
+
+    return Comparison(
+        anomaly_index=everyone(robust_z(smallness, floor=_LEAST_SPREAD)),
+        size_lead=everyone(np.exp(lead(smallness))),
+        smallness=everyone(smallness / np.log(2)),
+    )
+
+
+def pictures(inversion: Inversion, *, most: int = 2) -> dict[str, Float[Tensor, "_ h w"]]:
+    """Mask, pattern and their product for the `most` smallest triggers, named by class."""
+    shown = torch.from_numpy(_shares(inversion)).argsort()[:most].tolist()
+    found: dict[str, Tensor] = {}
+    for row in shown:
+        name, mask, pattern = f"class-{inversion.classes[row]}", inversion.masks[row], inversion.patterns[row]
+        found |= {f"{name}-mask": mask, f"{name}-pattern": pattern, f"{name}-trigger": mask * pattern}
+    return {name: picture.detach().cpu().clone() for name, picture in found.items()}
+
+
+def _shares(inversion: Inversion) -> Values:
+    """Sizes as shares of the image, after their success; between one part in a million and 1."""
+    whole = inversion.masks[0].numel()
+    size, success = inversion.sizes.double(), inversion.success.double().clamp_min(1e-6)
+    return np.asarray((size / success / whole).clamp(1e-6, 1).numpy(force=True))

@@ -1,0 +1,54 @@
+"""`hf-hub:OWNER/NAME`: fetches config.json and one weights file, which then pass the same checks as any file."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from modelscan_bd.errors import UsageError
+from modelscan_bd.loading.folder import WEIGHTS, read_config
+from modelscan_bd.loading.limits import Limits
+from modelscan_bd.loading.metadata import Said
+
+_NAME = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
+
+
+def fetch(target: str, limits: Limits) -> tuple[Path, Said]:
+    """Where the weights lie and what the repository says of them. Raises UsageError where they cannot be had."""
+    name, _, revision = target.removeprefix("hf-hub:").partition("@")
+    if not _NAME.fullmatch(name):
+        raise UsageError(f"{target} is no name of a model on the Hugging Face hub", remedy="Write hf-hub:OWNER/NAME.")
+    from huggingface_hub.errors import EntryNotFoundError
+
+    try:
+        said = read_config(_download(name, "config.json", revision), limits)
+    except EntryNotFoundError:
+        said = Said()
+    for file in WEIGHTS:
+        try:
+            return _download(name, file, revision), said
+        except EntryNotFoundError:
+            continue
+    raise UsageError(f"{target} holds none of {', '.join(WEIGHTS)}")
+
+
+def _download(name: str, file: str, revision: str) -> Path:
+    import httpx
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        return Path(hf_hub_download(name, file, revision=revision or None))
+    except LocalEntryNotFoundError as error:
+        raise _unreachable(name) from error
+    except EntryNotFoundError:
+        raise
+    except (HfHubHTTPError, httpx.HTTPError, OSError) as error:
+        raise _unreachable(name) from error
+
+
+def _unreachable(name: str) -> UsageError:
+    return UsageError(
+        f"{name} cannot be fetched from the Hugging Face hub; it does not exist, is private, or this machine is offline",
+        remedy="Download the repository and name its folder.",
+    )

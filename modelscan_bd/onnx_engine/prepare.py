@@ -1,0 +1,77 @@
+"""The front half: from a file's graph to one that the table of operators understands, in named steps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import onnx
+from torch import Tensor
+
+from modelscan_bd.errors import UnsupportedModel
+from modelscan_bd.onnx_engine.dequantise import dequantised
+from modelscan_bd.onnx_engine.fuse import fuse_linear
+from modelscan_bd.onnx_engine.halves import has_halves, widened
+from modelscan_bd.onnx_engine.inline import inlined
+from modelscan_bd.onnx_engine.limits import Limits, graphs
+from modelscan_bd.onnx_engine.ops import OPERATORS
+from modelscan_bd.onnx_engine.opset import normalised
+from modelscan_bd.onnx_engine.order import ordered
+from modelscan_bd.onnx_engine.source import detached
+from modelscan_bd.onnx_engine.tensors import to_tensor
+
+CONTROL = frozenset({"Constant"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """A graph at the engine's opset, its weights as tensors, and what was changed on the way."""
+
+    graph: onnx.GraphProto
+    weights: Mapping[str, Tensor]
+    rewrites: tuple[str, ...] = ()
+    quantised: bool = False
+
+
+def prepared(model: onnx.ModelProto, limits: Limits, *, keep_ends: bool = False) -> Prepared:
+    """`keep_ends`: a graph of half precision still takes and returns halves.
+
+    Raises UnsupportedModel with all operators that have no kernel, or UnreadableModel where the file is broken."""
+    limits.check_model(model)
+    source = detached(model)
+    inlined(source.model)
+    _sort(source.model, limits)
+    source = normalised(source)
+    graph = source.model.graph
+    weights = {name: to_tensor(w) for name, w in source.weights.items()}
+    weights |= {w.name: to_tensor(w) for w in graph.initializer}
+    rewrites = []
+    if quantised := dequantised(graph, weights):
+        rewrites.append("8-bit codes replaced by the numbers they stand for, clipped to the codes' range")
+    if has_halves(graph, weights):
+        weights = widened(graph, weights, limits, keep_ends=keep_ends)
+        rewrites.append("half precision widened to single")
+    _refuse_unknown(graph, limits)
+    fuse_linear(graph, weights)
+    return Prepared(graph=graph, weights=weights, rewrites=tuple(rewrites), quantised=quantised)
+
+
+def _sort(model: onnx.ModelProto, limits: Limits) -> None:
+    for graph in graphs(model.graph, limits):
+        nodes = ordered(graph.node)
+        if any(a is not b for a, b in zip(nodes, graph.node, strict=True)):
+            copies = [onnx.NodeProto.FromString(n.SerializeToString()) for n in nodes]
+            del graph.node[:]
+            graph.node.extend(copies)
+
+
+def _refuse_unknown(graph: onnx.GraphProto, limits: Limits) -> None:
+    unknown: dict[str, list[str]] = {}
+    for part in graphs(graph, limits):
+        for node in part.node:
+            if node.op_type not in OPERATORS and node.op_type not in CONTROL:
+                unknown.setdefault(f"{node.domain}.{node.op_type}".lstrip("."), []).append(node.name or node.output[0])
+    if unknown:
+        listed = "; ".join(f"{op} ({', '.join(names[:5])}{', ...' if len(names) > 5 else ''})"
+                           for op, names in sorted(unknown.items()))
+        raise UnsupportedModel(f"the model uses operators that bdscan cannot differentiate: {listed}")

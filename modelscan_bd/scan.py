@@ -1,0 +1,130 @@
+"""One scan, one straight line: settings → checkpoint → subject → checks → outcomes → findings → report."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import final
+
+from modelscan_bd import __version__, judge, preflight, registry, rulebook
+from modelscan_bd.errors import CannotMeasure, UnsafeModel, UnsupportedModel
+from modelscan_bd.inspection import generator, inspect_all
+from modelscan_bd.loading import load
+from modelscan_bd.rulebook import Rulebook
+from modelscan_bd.settings import Settings
+from modelscan_bd.subject import build
+from modelscan_bd.types import Check, Checkpoint, Detector, Finding, ModelFacts, Outcome, Report, Silent, Subject, Watch
+from modelscan_bd.watch import Deadline
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Examination:
+    """What was seen of one model, before anyone asks how long it took."""
+
+    model: ModelFacts
+    checks: tuple[Check, ...] = ()
+    outcomes: tuple[Outcome, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    incomplete: tuple[str, ...] = ()
+    score: float = 0.0
+    target_labels: tuple[int, ...] = ()
+
+
+def scan(settings: Settings, *, watch: Watch | None = None) -> Report:
+    """Scans one model; the deadline counts from here.
+
+    Raises UsageError for a request that makes no sense and UnreadableModel for a broken file. A file that asks to be
+    run, and one that bdscan cannot measure, end in a report.
+    """
+    began, started = time.monotonic(), datetime.now(UTC)
+    known = registry.installed()
+    detectors = registry.select(settings.detectors, known)
+    book = rulebook.load(settings.rules)
+    book.must_fit(detector.card for detector in known.values())
+    ends = None if settings.timeout is None else began + settings.timeout
+    seen = _read_and_examine(settings, detectors, book, Deadline(inner=watch or Silent(), ends=ends))
+    return Report(
+        tool=f"bdscan {__version__}",
+        model=seen.model,
+        verdict=judge.verdict(seen.findings, seen.incomplete),
+        score=seen.score,
+        target_labels=seen.target_labels,
+        findings=seen.findings,
+        evidence=seen.outcomes,
+        preflight=seen.checks,
+        incomplete=seen.incomplete,
+        settings=settings.shown() | {"detectors": {d.card.id: repr(d) for d in detectors}},
+        seed=settings.seed,
+        started=started.isoformat(timespec="seconds"),
+        seconds=time.monotonic() - began,
+    )
+
+
+def examine(
+    model: ModelFacts, subject: Subject, detectors: Sequence[Detector], book: Rulebook, *, seed: int, watch: Watch
+) -> Examination:
+    """Checks the assumptions, measures, judges."""
+    checks = preflight.check(subject, rng=generator(seed, "preflight"))
+    outcomes = inspect_all(subject, detectors, checks, seed=seed, watch=watch)
+    return Examination(
+        model=model,
+        checks=checks,
+        outcomes=outcomes,
+        findings=judge.judge(outcomes, book.measured),
+        incomplete=judge.gaps(checks, outcomes, book.measured),
+        score=judge.score(outcomes, book.measured),
+        target_labels=judge.target_labels(outcomes, book.measured),
+    )
+
+
+def _read_and_examine(settings: Settings, detectors: Sequence[Detector], book: Rulebook, watch: Watch) -> Examination:
+    try:
+        checkpoint = load(settings.model, arch=settings.arch, weights=settings.weights)
+        subject = build(checkpoint, flags=settings.hints, data=settings.data, rng=generator(settings.seed, "subject"))
+    except UnsafeModel as error:
+        return Examination(model=_file_facts(settings.model), findings=(judge.unsafe(error, book),), score=1.0)
+    except (UnsupportedModel, CannotMeasure) as error:
+        return Examination(model=_file_facts(settings.model), incomplete=(str(error),))
+    return examine(_facts(checkpoint, subject), subject, detectors, book, seed=settings.seed, watch=watch)
+
+
+def _facts(checkpoint: Checkpoint, subject: Subject) -> ModelFacts:
+    return ModelFacts(
+        path=_printable(checkpoint.path),
+        sha256=checkpoint.sha256,
+        format=checkpoint.format.value,
+        architecture=checkpoint.architecture,
+        num_classes=subject.classes,
+        input=subject.shape,
+        preprocessing=subject.classifier.preprocessing,
+        notes=(*checkpoint.notes, *subject.probes.notes),
+    )
+
+
+def _file_facts(model: str) -> ModelFacts:
+    """All that can be said of a file that was not turned into a network."""
+    path = Path(model)
+    sha256 = None
+    if path.is_file():
+        with path.open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    return ModelFacts(
+        path=_printable(model),
+        sha256=sha256,
+        format=None,
+        architecture=None,
+        num_classes=None,
+        input=None,
+        preprocessing=None,
+    )
+
+
+def _printable(path: str) -> str:
+    """A file name need not be Unicode; a report must be."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
