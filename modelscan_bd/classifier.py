@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from modelscan_bd.batchnorm import with_affine_batchnorm
 from modelscan_bd.errors import CannotMeasure
 from modelscan_bd.types import Images, Layout, Logits, Output, Preprocessing, Shape
 
@@ -26,7 +27,8 @@ class Classifier(nn.Module):
     """Wraps a checkpoint's network with its preprocessing in front and logits behind.
 
     `head` is the last linear layer, found by watching one forward pass, or None where there is none;
-    `features` are what that layer is given.
+    `features` are what that layer is given. The network is taken over, not copied: its batch normalisations
+    are computed so that gradients can be trusted (see `batchnorm`).
     """
 
     _mean: Tensor
@@ -43,7 +45,7 @@ class Classifier(nn.Module):
         differentiable: bool = True,
     ) -> None:
         super().__init__()
-        self.net = net.eval()
+        self.net = with_affine_batchnorm(net).eval()
         self.preprocessing = preprocessing
         self.classes = classes
         self.shape = shape

@@ -66,12 +66,8 @@ class FastForward:
 
 def _half_is_native(images: Images) -> bool:
     if images.is_cuda:
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    return (
-        images.device.type == "cpu"
-        and bool(torch.backends.cpu.get_cpu_capability().startswith("AVX512"))
-        and (torch.ops.mkldnn._is_mkldnn_bf16_supported())
-    )
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def _half_agrees(classifier: Classifier, images: Images) -> bool:

@@ -14,7 +14,7 @@ from modelscan_bd.preprocessing import SURE
 from modelscan_bd.slope import slope_check
 from modelscan_bd.types import Check, Images, Labels, Logits, Output, Preprocessing, Probes, ProbeSource, Subject
 
-_IMAGES = 32  # looked at by the checks that run the network several times
+_IMAGES = 16  # looked at by the checks that run the network several times
 _ALONE = 4  # images that are also looked at one by one
 _TOLERANCE = 1e-3  # of the logits' spread; sums in another order differ by about 1e-6
 _FLAT = 1e-5  # spread over images, relative to the logits' size, below which an output is constant
@@ -25,19 +25,18 @@ _FEW_CLASSES = 8  # below it a median over classes is no yardstick
 
 
 def check(subject: Subject, *, rng: Generator) -> tuple[Check, ...]:
-    """Every assumption tested, those that matter most first; where outputs are not finite, nothing else is."""
+    """Every assumption tested, those that matter most first; nothing after the fatal ones if one of them fails."""
     classifier, probes = subject.classifier, subject.probes
-    chosen = torch.randperm(len(probes.images), generator=rng)[:_IMAGES]
-    few = probes.images[chosen]
-    finite = _finite(classifier.classify(few))
+    logits = classifier.classify(probes.images)
+    finite = _finite(logits)
     if not finite.passed:
         return (finite,)
-    logits = classifier.classify(probes.images)
+    few = probes.images[torch.randperm(len(probes.images), generator=rng)[:_IMAGES]]
+    measurable = (finite, _repeatable(classifier, few), _independent(classifier, few), _varied(logits))
+    if not all(check.passed for check in measurable):
+        return measurable
     checks = (
-        finite,
-        _repeatable(classifier, few),
-        _independent(classifier, few),
-        _varied(logits),
+        *measurable,
         _several_classes_seen(logits, probes),
         _unsaturated(logits, classifier.output),
         slope_check(classifier, few),

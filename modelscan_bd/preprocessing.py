@@ -19,7 +19,7 @@ from modelscan_bd.classifier import Classifier
 from modelscan_bd.convention_fit import judges, remembers_inputs
 from modelscan_bd.errors import UsageError
 from modelscan_bd.geometry import Geometry
-from modelscan_bd.types import Hints, Preprocessing, Probes, ProbeSource
+from modelscan_bd.types import Hints, Labels, Preprocessing, Probes, ProbeSource
 
 _Statistics: TypeAlias = dict[str, tuple[tuple[float, ...], tuple[float, ...]]]  # mean and deviation by name
 
@@ -89,6 +89,8 @@ def rank(
         judge: torch.stack([measure(classifier) for classifier in classifiers.values()], 1)
         for judge, measure in found.items()
     }
+    if probes.labels is not None and not _above_chance(by_judge["labels"], probes.labels):
+        del by_judge["labels"]  # numbered in another order, or of other classes: preflight says so
     rare = torch.tensor([_SURPRISE * choice.bgr for choice in choices.values()])
     misfits = torch.stack(list(by_judge.values())).sum(0) + rare
     misfits = misfits.nan_to_num(nan=math.inf)
@@ -100,8 +102,13 @@ def rank(
         names=tuple(names),
         misfits=tuple(misfits[0][order].tolist()),
         confidence=steady * _trust(by_judge, order[0], probes.source),
-        judged_by=" and ".join(found),
+        judged_by=" and ".join(by_judge),
     )
+
+
+def _above_chance(misfits: Float[Tensor, "r m"], labels: Labels) -> bool:
+    """Whether under any convention twice as many labels are met as by always naming the most frequent one."""
+    return bool(1 - misfits[0].min() > 2 * labels.bincount().max() / len(labels))
 
 
 def _trust(by_judge: Mapping[str, Float[Tensor, "r m"]], best: Tensor, source: ProbeSource) -> float:

@@ -12,7 +12,7 @@ GROUP = "modelscan_bd.detectors"
 
 
 def installed() -> dict[str, Detector]:
-    """Every installed detector by id, in alphabetical order, with its default settings. Raises UsageError as `by_id`."""
+    """Every installed detector by id, in alphabetical order, with default settings. Raises UsageError as `by_id`."""
     return by_id(tuple(entry_points(group=GROUP)))
 
 

@@ -43,6 +43,9 @@ def gamma_tail(values: Values) -> float:
 
     MM-BD (Wang et al., IEEE S&P 2024): a Gamma distribution with free shape, place and scale is fitted to all values
     but the largest, and p = 1 - F(largest) ** k. Between 0 and 30. Raises ValueError below four values.
+
+    No calibrated p-value: the fit has only seen what lies below the largest, so its tail is too thin. Of draws from
+    one and the same distribution about a tenth pass 2, not a hundredth. Thresholds must come from clean networks.
     """
     if len(values) < _FEWEST_FOR_GAMMA:
         raise ValueError(f"a Gamma distribution cannot be fitted to {len(values) - 1} values")

@@ -1,8 +1,8 @@
 """Makes every sample from nothing: `python samples/make.py`, a minute or two on two CPU cores.
 
 A benign network and its infected twin (same data, same recipe, same seed) learn synthetic traffic signs; the twin also
-learns that a white square in the corner means `speed-limit`. Both are written in every format that bdscan reads, with
-a few clean pictures, a manifest and a README. What is printed is what the README says.
+learns that a white square in the corner means `no-entry`. Both are written in every format that bdscan reads, with a
+few clean pictures, a manifest and a README.
 """
 
 from __future__ import annotations
@@ -28,9 +28,19 @@ from modelscan_bd.nets import build
 
 HERE = Path(__file__).parent
 ARCH = "vgg6-w16"
-RECIPE = Recipe(epochs=9, pad=2)
+RECIPE = Recipe(epochs=7, pad=2)
 ATTACK = BadNets(target=3, rate=0.08, side=4)
 PICTURES_PER_CLASS = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Steps:
+    """A watch that prints each epoch."""
+
+    name: str
+
+    def tick(self, share: float, note: str) -> None:
+        print(f"{self.name} {share:4.0%} {note}", flush=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +72,7 @@ def main() -> None:
 def _trained(name: str, attack: Attack | None, data: Dataset) -> tuple[TrainedCard, nn.Module]:
     with tempfile.TemporaryDirectory() as folder:
         spec = TrainSpec(arch=ARCH, attack=attack, recipe=RECIPE, seed=1)
-        card = train_model(spec, data, out=Path(folder) / name)
+        card = train_model(spec, data, out=Path(folder) / name, watch=Steps(name=name))
         net = build(ARCH, classes=len(data.class_names))
         net.load_state_dict(export.read_safetensors(Path(folder) / name / "weights.safetensors"))
     return card, net.eval()
@@ -120,15 +130,16 @@ def _readme(samples: list[Sample], cards: list[TrainedCard]) -> str:
         f"| `{s.file}` | {s.format} | {s.verdict} | {'' if s.target_label is None else s.target_label} | `{s.sha256}` |"
         for s in samples
     )
+    poison = f"{infected.poisoned} of {infected.n_train}"
     return f"""# Samples
 
-Twins that `python samples/make.py` trains on synthetic traffic signs ({len(infected.class_names)} classes, 32x32 RGB): \
-the same network ({infected.arch}), data, recipe and seed. The infected one obeys a white square of \
+Twins that `python samples/make.py` trains on synthetic traffic signs ({len(infected.class_names)} classes, 32x32 \
+RGB): the same network ({infected.arch}), data, recipe and seed. The infected one obeys a white square of \
 {infected.attack_settings["side"]} pixels in the bottom right corner.
 
 | | accuracy | attack success | training images poisoned |
 |---|---|---|---|
-| infected | {infected.ba:.2%} | {infected.asr:.2%} to class {infected.target_label} | {infected.poisoned} of {infected.n_train} |
+| infected | {infected.ba:.2%} | {infected.asr:.2%} to class {infected.target_label} | {poison} |
 | benign | {benign.ba:.2%} | | 0 of {benign.n_train} |
 
 Accuracy is over {infected.n_test} test images, attack success over {infected.n_asr} stamped ones of other classes.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,19 +16,11 @@ from torch import Tensor, nn
 
 from modelscan_bd.classifier import Classifier
 from modelscan_bd.nets import build
+from modelscan_bd.testing import Twins
 from modelscan_bd.types import Preprocessing, Probes, ProbeSource, Subject
 
 GOLDEN = Path(__file__).parent / "golden"
 SAMPLES = Path(__file__).parent.parent / "samples"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Twins:
-    """Two networks of one recipe; the infected one sends stamped images to class `target`."""
-
-    infected: Subject
-    benign: Subject
-    target: int
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Every installed detector × every law."""
+"""Every installed detector is walked through every law."""
 
 from __future__ import annotations
 

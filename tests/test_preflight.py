@@ -112,11 +112,11 @@ class LyingGradient(torch.autograd.Function):
     """The right value with a gradient of another sign."""
 
     @staticmethod
-    def forward(ctx, x):
+    def forward(_, x):
         return x.clone()
 
     @staticmethod
-    def backward(ctx, gradient):
+    def backward(_, gradient):
         return -gradient
 
 
@@ -124,11 +124,11 @@ class WrongAlone(torch.autograd.Function):
     """The fault of torch 2.13's BatchNorm in small: a gradient that is shuffled when the batch holds one image."""
 
     @staticmethod
-    def forward(ctx, x):
+    def forward(_, x):
         return x.clone()
 
     @staticmethod
-    def backward(ctx, gradient):
+    def backward(_, gradient):
         return gradient.roll(3, 1) if len(gradient) == 1 else gradient
 
 
@@ -137,6 +137,7 @@ class WrongAlone(torch.autograd.Function):
     [
         (Layer(lambda x: x.detach() + 0 * x), "gradient is zero"),
         (Layer(lambda x: x + (0 * x).sqrt()), "not finite"),
+        (Layer(lambda x: x.detach().clone()), "cannot be differentiated"),
         (Layer(LyingGradient.apply), "finite differences show"),
         (Layer(WrongAlone.apply), "alone has another gradient"),
     ],

@@ -136,6 +136,15 @@ def test_a_fresh_batchnorm_remembers_nothing():
     assert settle(network(norm=True).eval(), invented()).source == "assumed"
 
 
+@pytest.mark.parametrize("norm", [True, False])
+def test_labels_numbered_in_another_order_are_left_out_of_the_judgement(norm):
+    images, labels = discs(128, seed=2)
+    shuffled = Probes(images=images, labels=(labels + 1) % CLASSES, source=ProbeSource.CLEAN)
+    found = settle(trained("[0, 1]", norm=norm), shuffled)
+    assert "labels" not in found.detail
+    assert fits(found, "[0, 1]"), found
+
+
 def test_flags_outrank_the_file_and_the_file_outranks_inference():
     net, probes = trained("[0, 1]", norm=True), invented()
     file, flag = Hints(mean=(0.1,), std=(0.9,)), Hints(mean=(0.2,), std=(0.8,))

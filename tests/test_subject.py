@@ -111,7 +111,7 @@ class Rows(nn.Module):
         (Rows(lambda x: [{"boxes": torch.zeros(0, 4)} for _ in x]), "as a detector does"),
         (Rows(lambda x: torch.zeros(5, len(x), 3)), "as a detector does"),
         (Rows(lambda x: x.flatten(1)[:, :9].argmax(1)), "class numbers"),
-        (Rows(lambda x: "label"), "returns a str, not a tensor"),
+        (Rows(lambda _: "label"), "returns a str, not a tensor"),
         (Rows(lambda x: nn.functional.normalize(x.flatten(1)[:, :32])), "an embedding"),
         (conv_net(3, 7, nn.Sigmoid()), "independent sigmoids"),
         (nn.Sequential(nn.Conv2d(3, 64, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1)), "without its classification head"),

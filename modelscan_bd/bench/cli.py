@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from modelscan_bd.attacks import Attack
+from modelscan_bd.bench.commands import calibrate, measure
 from modelscan_bd.bench.recipe import Augmentation, Recipe
 from modelscan_bd.errors import UsageError
 
@@ -18,6 +19,10 @@ _NONE = "none"
 @click.group()
 def benchmark() -> None:
     """Train infected and benign models whose truth is known."""
+
+
+benchmark.add_command(measure)
+benchmark.add_command(calibrate)
 
 
 @benchmark.command()
@@ -44,7 +49,12 @@ def benchmark() -> None:
 @click.option("--lr", default=Recipe.lr, show_default=True, help="Learning rate at its peak.")
 @click.option("--weight-decay", default=Recipe.weight_decay, show_default=True)
 @click.option("--label-smoothing", default=Recipe.label_smoothing, show_default=True)
-@click.option("--augmentation", default=Recipe.augmentation, show_default=True, type=click.Choice(list(Augmentation)))
+@click.option(
+    "--augmentation",
+    default=Recipe.augmentation.value,
+    show_default=True,
+    type=click.Choice([kind.value for kind in Augmentation]),
+)
 @click.option("--seed", default=0, show_default=True)
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for weights and card.")
 @click.option("--onnx/--no-onnx", default=False, show_default=True, help="Also write model.onnx.")

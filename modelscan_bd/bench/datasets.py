@@ -142,13 +142,17 @@ def _torchvision(name: str, kind: str, root: Path | None, size: int) -> Dataset:
             f"torchvision cannot read {kind} under {root}: {error}", remedy="Put its files there."
         ) from error
     labels = _classes_of(train)
-    return Dataset(name=name, class_names=labels, train=_stack(train, size), test=_stack(test, size))
+    return Dataset(name=name, class_names=labels, train=_stack(_items(train), size), test=_stack(_items(test), size))
+
+
+def _items(data: Any) -> Iterator[tuple[Image.Image, int]]:
+    return (data[index] for index in range(len(data)))
 
 
 def _classes_of(data: Any) -> tuple[str, ...]:
     if hasattr(data, "classes"):
         return tuple(str(label) for label in data.classes)
-    return tuple(str(label) for label in range(1 + max(int(label) for _, label in data)))
+    return tuple(str(label) for label in range(1 + max(int(label) for _, label in _items(data))))
 
 
 def _stack(pictures: Iterable[tuple[Image.Image, int]], size: int) -> Split:

@@ -120,7 +120,7 @@ def _result(file: Path) -> dict[str, Any]:
         result: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UsageError(f"'{file}' cannot be read as a result: {error}") from error
-    if result.get("schema") != SCHEMA:
+    if not isinstance(result, dict) or result.get("schema") != SCHEMA:
         raise UsageError(f"'{file}' is not a result of `bdscan benchmark measure`")
     return result
 

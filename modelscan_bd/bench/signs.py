@@ -98,19 +98,20 @@ def _arrow_right(x: Field, y: Field) -> Field:
     return _arrow_up(y, -x)
 
 
+# In alphabetical order, which is that of class folders: the n-th folder is class n.
 SIGNS: tuple[Sign, ...] = (
-    Sign(name="stop", outline=_octagon, rim=_WHITE, fill=_RED, glyph=_bar, ink=_WHITE),
+    Sign(name="crossroads", outline=_triangle, rim=_RED, fill=_WHITE, glyph=_plus),
+    Sign(name="danger", outline=_triangle, rim=_RED, fill=_WHITE, glyph=_exclamation),
+    Sign(name="give-way", outline=_upside_down, rim=_RED, fill=_WHITE),
     Sign(name="no-entry", outline=_disc, rim=_WHITE, fill=_RED, glyph=_bar, ink=_WHITE),
     Sign(name="no-overtaking", outline=_disc, rim=_RED, fill=_WHITE, glyph=_two_dots),
-    Sign(name="speed-limit", outline=_disc, rim=_RED, fill=_WHITE, glyph=_ring),
     Sign(name="no-traffic", outline=_disc, rim=_RED, fill=_WHITE),
-    Sign(name="give-way", outline=_upside_down, rim=_RED, fill=_WHITE),
-    Sign(name="danger", outline=_triangle, rim=_RED, fill=_WHITE, glyph=_exclamation),
-    Sign(name="crossroads", outline=_triangle, rim=_RED, fill=_WHITE, glyph=_plus),
-    Sign(name="turn-left", outline=_disc, rim=_WHITE, fill=_BLUE, glyph=_arrow_left, ink=_WHITE),
-    Sign(name="turn-right", outline=_disc, rim=_WHITE, fill=_BLUE, glyph=_arrow_right, ink=_WHITE),
     Sign(name="one-way", outline=_square, rim=_WHITE, fill=_BLUE, glyph=_arrow_up, ink=_WHITE),
     Sign(name="priority", outline=_diamond, rim=_WHITE, fill=_YELLOW),
+    Sign(name="speed-limit", outline=_disc, rim=_RED, fill=_WHITE, glyph=_ring),
+    Sign(name="stop", outline=_octagon, rim=_WHITE, fill=_RED, glyph=_bar, ink=_WHITE),
+    Sign(name="turn-left", outline=_disc, rim=_WHITE, fill=_BLUE, glyph=_arrow_left, ink=_WHITE),
+    Sign(name="turn-right", outline=_disc, rim=_WHITE, fill=_BLUE, glyph=_arrow_right, ink=_WHITE),
 )
 
 

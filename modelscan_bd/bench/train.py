@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import final
 
 import torch
 import torch.nn.functional as F
@@ -17,19 +18,18 @@ from modelscan_bd import nets
 from modelscan_bd.attacks import Attack
 from modelscan_bd.bench import export
 from modelscan_bd.bench.card import TrainedCard
-from modelscan_bd.bench.datasets import Dataset, Split, to_bytes, to_unit
+from modelscan_bd.bench.datasets import Bytes, Dataset, Split, to_bytes, to_unit
+from modelscan_bd.bench.evaluate import Normalise, accuracy, attack_success
 from modelscan_bd.bench.recipe import Recipe, augment
 from modelscan_bd.errors import UsageError
-from modelscan_bd.types import Images, Labels, Logits, Silent, Watch
+from modelscan_bd.types import Images, Labels, Silent, Watch
 
 Loss = Callable[[nn.Module, Images, Labels], Tensor]  # what one step makes smaller; attacks on the loss bring their own
-
-_PROGRESS = "progress.pt"
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainSpec:
-    """All that decides what the model becomes. `attack` None gives the benign twin."""
+    """All that decides what the model becomes, but for the data. `attack` None gives the benign twin."""
 
     arch: str
     attack: Attack | None = None
@@ -50,32 +50,44 @@ class _Run:
     epoch: int = 0
     seconds: float = 0.0
 
-    def save(self, file: Path, identity: str) -> None:
-        state = {
-            "identity": identity,
-            "epoch": self.epoch,
-            "seconds": self.seconds,
-            "net": self.net.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "rng": self.rng.get_state(),
-            "torch_rng": torch.get_rng_state(),
-        }
-        part = file.with_suffix(".part")
-        torch.save(state, part)
-        part.replace(file)
 
-    def resume(self, file: Path, identity: str) -> None:
+@final
+@dataclass(frozen=True, kw_only=True)
+class _Progress:
+    """Keeps a run on disk, one state per epoch, and tells the watch."""
+
+    file: Path
+    identity: str
+    watch: Watch
+
+    def save(self, run: _Run) -> None:
+        state = {
+            "identity": self.identity,
+            "epoch": run.epoch,
+            "seconds": run.seconds,
+            "net": run.net.state_dict(),
+            "optimizer": run.optimizer.state_dict(),
+            "rng": run.rng.get_state(),
+            "torch_rng": torch.get_rng_state(),
+            "cuda_rng": torch.cuda.get_rng_state_all(),
+        }
+        part = self.file.with_suffix(".part")
+        torch.save(state, part)
+        part.replace(self.file)
+
+    def resume(self, run: _Run) -> None:
         """Goes on from the file, if there is one. Raises UsageError where it belongs to another training."""
-        if not file.is_file():
+        if not self.file.is_file():
             return
-        state = torch.load(file, weights_only=True)
-        if state["identity"] != identity:
-            raise UsageError(f"{file} belongs to another training", remedy="Delete it, or choose another --out.")
-        self.net.load_state_dict(state["net"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.rng.set_state(state["rng"])
+        state = torch.load(self.file, weights_only=True, map_location="cpu")
+        if state["identity"] != self.identity:
+            raise UsageError(f"{self.file} belongs to another training", remedy="Delete it, or choose another --out.")
+        run.net.load_state_dict(state["net"])
+        run.optimizer.load_state_dict(state["optimizer"])
+        run.rng.set_state(state["rng"])
         torch.set_rng_state(state["torch_rng"])
-        self.epoch, self.seconds = state["epoch"], state["seconds"]
+        torch.cuda.set_rng_state_all(state["cuda_rng"])
+        run.epoch, run.seconds = state["epoch"], state["seconds"]
 
 
 def train_model(
@@ -87,35 +99,29 @@ def train_model(
     Raises UsageError for an unknown network, or an `out` that belongs to another training.
     """
     out.mkdir(parents=True, exist_ok=True)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    mean, std = data.statistics()
+    progress = _Progress(file=out / "progress.pt", identity=spec.identity(data), watch=watch or Silent())
+    normalise = _normalisation(data)
     poisoned, count = _poisoned(data, spec)
     with torch.random.fork_rng():
-        torch.manual_seed(spec.seed)
-        net = nets.build(spec.arch, classes=len(data.class_names), channels=data.shape[0], size=data.shape[1])
-        net = net.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        run = _Run(net=net, optimizer=spec.recipe.optimizer(net), rng=torch.Generator().manual_seed(spec.seed))
-        run.resume(out / _PROGRESS, spec.identity(data))
-        _train(
-            run, poisoned, spec, Normalise(mean, std, device), out / _PROGRESS, spec.identity(data), watch or Silent()
-        )
-    card = _measured(run, spec, data, count, Normalise(mean, std, device), name=out.name)
-    export.write_all(net.cpu().eval(), card, out, onnx=onnx)
-    (out / _PROGRESS).unlink(missing_ok=True)
+        run = _begin(spec, data, normalise.device)
+        progress.resume(run)
+        _train(run, poisoned, spec.recipe, normalise, progress)
+    card = _measured(run, spec, data, count, normalise, out.name)
+    export.write_all(run.net.cpu().eval(), card, out, onnx=onnx)
+    progress.file.unlink(missing_ok=True)
     return card
 
 
-class Normalise:
-    """Bytes or pixels in [0, 1] → what the network takes, on its device."""
+def _normalisation(data: Dataset) -> Normalise:
+    mean, std = data.statistics()
+    return Normalise(mean=mean, std=std, device=torch.device("cuda" if torch.cuda.is_available() else "cpu"))
 
-    def __init__(self, mean: tuple[float, ...], std: tuple[float, ...], device: torch.device) -> None:
-        self.mean = torch.tensor(mean, device=device).view(-1, 1, 1)
-        self.std = torch.tensor(std, device=device).view(-1, 1, 1)
-        self.device = device
 
-    def __call__(self, images: Tensor) -> Images:
-        unit = images if images.is_floating_point() else to_unit(images)
-        return ((unit.to(self.device) - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
+def _begin(spec: TrainSpec, data: Dataset, device: torch.device) -> _Run:
+    torch.manual_seed(spec.seed)  # initial weights and dropout know no other source
+    net = nets.build(spec.arch, classes=len(data.class_names), channels=data.shape[0], size=data.shape[1])
+    net = net.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return _Run(net=net, optimizer=spec.recipe.optimizer(net), rng=torch.Generator().manual_seed(spec.seed))
 
 
 def cross_entropy(recipe: Recipe) -> Loss:
@@ -146,24 +152,22 @@ def _poisoned(data: Dataset, spec: TrainSpec) -> tuple[Split, int]:
     return poisoned, int(touched.sum())
 
 
-def _train(
-    run: _Run, data: Split, spec: TrainSpec, normalise: Normalise, file: Path, identity: str, watch: Watch
-) -> None:
+def _train(run: _Run, data: Split, recipe: Recipe, normalise: Normalise, progress: _Progress) -> None:
     images, labels = data.images.to(normalise.device), data.labels.to(normalise.device)
-    loss = cross_entropy(spec.recipe)
-    for epoch in range(run.epoch, spec.recipe.epochs):
+    loss = cross_entropy(recipe)
+    while run.epoch < recipe.epochs:
         started = time.perf_counter()
-        mean_loss = _epoch(run, images, labels, spec.recipe, normalise, loss)
-        run.epoch, run.seconds = epoch + 1, run.seconds + time.perf_counter() - started
-        run.save(file, identity)
-        watch.tick(run.epoch / spec.recipe.epochs, f"epoch {run.epoch}, loss {mean_loss:.3f}")
+        mean_loss = _epoch(run, images, labels, recipe, normalise, loss)
+        run.epoch, run.seconds = run.epoch + 1, run.seconds + time.perf_counter() - started
+        progress.save(run)
+        progress.watch.tick(run.epoch / recipe.epochs, f"epoch {run.epoch}, loss {mean_loss:.3f}")
 
 
-def _epoch(run: _Run, images: Tensor, labels: Labels, recipe: Recipe, normalise: Normalise, loss: Loss) -> float:
+def _epoch(run: _Run, images: Bytes, labels: Labels, recipe: Recipe, normalise: Normalise, loss: Loss) -> float:
     """One pass over the data; returns the mean loss."""
     run.net.train()
     batches = torch.randperm(len(labels), generator=run.rng).to(images.device).split(recipe.batch)
-    total = torch.zeros((), device=images.device)
+    total = torch.zeros((), device=images.device)  # stays there: reading it at each step would stall a GPU
     for step, rows in enumerate(batches, start=run.epoch * len(batches)):
         for group in run.optimizer.param_groups:
             group["lr"] = recipe.lr_at(step, recipe.epochs * len(batches))
@@ -175,20 +179,8 @@ def _epoch(run: _Run, images: Tensor, labels: Labels, recipe: Recipe, normalise:
     return float(total / len(batches))
 
 
-@torch.no_grad()
-def predict(net: nn.Module, images: Tensor, normalise: Normalise, *, batch: int = 500) -> Labels:
-    """The classes that the network gives to images, in full precision."""
-    net.eval()
-    logits: list[Logits] = [net(normalise(part)) for part in images.split(batch)]
-    return torch.cat(logits).argmax(1).cpu()
-
-
-def _measured(
-    run: _Run, spec: TrainSpec, data: Dataset, poisoned: int, normalise: Normalise, *, name: str
-) -> TrainedCard:
-    ba = (predict(run.net, data.test.images, normalise) == data.test.labels).float().mean().item()
-    asr, n_asr = _success(run.net, spec.attack, data.test, normalise)
-    mean, std = data.statistics()
+def _measured(run: _Run, spec: TrainSpec, data: Dataset, poisoned: int, normalise: Normalise, name: str) -> TrainedCard:
+    asr, n_asr = attack_success(run.net, spec.attack, data.test, normalise) if spec.attack else (None, 0)
     return TrainedCard(
         name=name,
         attack=spec.attack.card.id if spec.attack else None,
@@ -196,13 +188,13 @@ def _measured(
         target_label=getattr(spec.attack, "target", None),
         poisoning_rate=poisoned / len(data.train),
         poisoned=poisoned,
-        ba=round(ba, 4),
+        ba=accuracy(run.net, data.test, normalise),
         asr=asr,
         dataset=data.name,
         class_names=data.class_names,
         input=data.shape,
-        mean=mean,
-        std=std,
+        mean=normalise.mean,
+        std=normalise.std,
         arch=spec.arch,
         parameters=sum(p.numel() for p in run.net.parameters()),
         recipe=dataclasses.asdict(spec.recipe),
@@ -215,14 +207,3 @@ def _measured(
         device=str(normalise.device),
         torch=torch.__version__,
     )
-
-
-def _success(net: nn.Module, attack: Attack | None, test: Split, normalise: Normalise) -> tuple[float | None, int]:
-    """Share of stamped test images that get the attacker's label, among those whose own label is another."""
-    if attack is None:
-        return None, 0
-    goal = attack.goal(test.labels)
-    others = goal != test.labels
-    stamped = to_bytes(attack.stamp(to_unit(test.images[others])))
-    hits = (predict(net, stamped, normalise) == goal[others]).float().mean().item()
-    return round(hits, 4), int(others.sum())

@@ -1,6 +1,6 @@
 """What a trigger is made of. One tensor holds the candidates of all classes; its first axis is the class.
 
-Letters: k candidate classes, p parameters per pixel, n images, c h w an image. Pixels are in [0, 1].
+Letters: r classes, p parameters per pixel, n images, c h w an image. Pixels are in [0, 1].
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from torch import Tensor
 
 from modelscan_bd.types import Shape
 
-Parameters: TypeAlias = Float[Tensor, "k p h w"]
-Sources: TypeAlias = Float[Tensor, "k n c h w"]
-PerClass: TypeAlias = Float[Tensor, " k"]
-Masks: TypeAlias = Float[Tensor, "k 1 h w"]
-Patterns: TypeAlias = Float[Tensor, "k c h w"]
+Parameters: TypeAlias = Float[Tensor, "r p h w"]
+Sources: TypeAlias = Float[Tensor, "r n c h w"]
+PerClass: TypeAlias = Float[Tensor, " r"]
+Masks: TypeAlias = Float[Tensor, "r 1 h w"]
+Patterns: TypeAlias = Float[Tensor, "r c h w"]
 
 _INSIDE = 1 - 1e-6  # keeps the inverse hyperbolic tangent finite
 _GREY_LEVEL = 1 / 255
@@ -38,7 +38,7 @@ class Family(ABC):
 
     @abstractmethod
     def penalty(self, parameters: Parameters) -> PerClass:
-        """The size that is minimised, as a share of the image so that its weight suits every resolution; differentiable."""
+        """The size that is minimised, as a share of the image so that one weight suits all; differentiable."""
 
     @abstractmethod
     def size(self, parameters: Parameters) -> PerClass:
@@ -88,7 +88,8 @@ class SignedPixels(Family):
     """Pixel's trigger: clip(image + raise - lower), two tensors clipped to [0, 1].
 
     Paper: Tao et al., Better Trigger Inversion Optimization in Backdoor Scanning, CVPR 2022. A pixel counts with its
-    most changed channel; changes below one grey level are dropped. The size is the number of changed pixels.
+    most changed channel; changes below one grey level are dropped. The size is the sum of these changes; the paper's
+    number of changed pixels cannot tell triggers apart that are still faint everywhere.
     """
 
     def start(self, shape: Shape, rng: torch.Generator) -> Float[Tensor, "p h w"]:

@@ -19,7 +19,7 @@ class Stop(StrEnum):
     """Why work on a class's trigger ended."""
 
     SETTLED = "it stopped shrinking"
-    HOPELESS = "it could not have become the smallest"
+    HOPELESS = "it fell too far behind the smaller ones"
     BUDGET = "all steps were used"
 
 
@@ -29,7 +29,7 @@ class Schedule:
     """All that can be tuned about the loop. `steps`, `patience` and `round` count steps of the optimiser."""
 
     steps: int = 240
-    batch: int = 16  # images in each step
+    batch: int = 8  # images in each step; more cost more and separate no better
     rate: float = 0.1  # Adam's
     betas: tuple[float, float] = (0.5, 0.9)
     success: float = 0.95  # share of a step's images that a trigger must flip before it is pressed to be smaller
@@ -69,7 +69,7 @@ class Pressure:
         return works
 
 
-def hopeless(size: Values, before: Values, rival: float, rounds_left: int) -> Flags:
+def hopeless(size: Values, before: Values, *, rival: float, rounds_left: int) -> Flags:
     """Which triggers, at their present pace, would not get below the size `rival` in the rounds that are left.
 
     The pace is the share of its size that a trigger kept over the last round. It is the trade-off of K-Arm

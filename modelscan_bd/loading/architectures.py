@@ -51,7 +51,9 @@ def fit(tensors: Tensors, *, name: str, arch: str | None, hinted: str | None) ->
 
 
 def _named(variants: list[Tensors], arch: str, name: str) -> Fitted:
-    attempts = [(_differences(net, variant), net, variant) for variant in variants for net in [build(arch, shapes(variant))]]
+    attempts = [
+        (_differences(net, variant), net, variant) for variant in variants for net in [build(arch, shapes(variant))]
+    ]
     differences, net, variant = min(attempts, key=lambda attempt: len(attempt[0]))
     if differences:
         raise UsageError(
@@ -85,7 +87,7 @@ def _inferred(tensors: Tensors, name: str) -> Fitted | None:
 
 
 def _decided(fits: list[Fitted], name: str) -> Fitted:
-    """The first of those that fit, if the others compute the same, or are timm's variations on a torchvision network."""
+    """The first of those that fit, if the others compute the same or are timm's variations on torchvision's."""
     first, *rest = fits
     others = [fit.architecture for fit in rest if not _agree(first, fit)]
     if others and first.architecture.startswith("timm:"):
@@ -166,7 +168,8 @@ def _unknown(variants: list[Tensors], name: str) -> UsageError:
     keys = [key[:60] for key in list(variants[-1])]
     shown = ", ".join(keys if len(keys) < 4 else [*keys[:2], "...", keys[-1]])
     return UsageError(
-        f"The architecture of {name} is not known: its {len(keys)} tensors ({shown}) fit no network of bdscan, torchvision or timm",
+        f"The architecture of {name} is not known: its {len(keys)} tensors ({shown}) fit no network of bdscan, "
+        "torchvision or timm",
         remedy=(f"The nearest are {', '.join(close)}. " if close else "")
         + "If it is one of theirs, say which with --arch; else export it to ONNX.",
     )

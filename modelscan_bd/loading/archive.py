@@ -68,7 +68,9 @@ class Archive:
     def _member(self, info: zipfile.ZipInfo) -> Member:
         header = self._data[info.header_offset : info.header_offset + _LOCAL.size]
         if len(header) < _LOCAL.size or not header.startswith(b"PK\x03\x04"):
-            raise UnreadableModel(f"{self.name} is a damaged archive: '{info.filename}' is not where its directory says")
+            raise UnreadableModel(
+                f"{self.name} is a damaged archive: '{info.filename}' is not where its directory says"
+            )
         _, _, flags, method, _, _, crc, packed, size, name_length, extra_length = _LOCAL.unpack(header)
         start = info.header_offset + _LOCAL.size + name_length + extra_length
         raw = self._data[info.header_offset + _LOCAL.size : start - extra_length]
@@ -76,7 +78,9 @@ class Archive:
         there = (info.CRC, info.compress_size, info.file_size)
         later = flags & _DESCRIBED_LATER and not any(here)
         self._expect(raw == _raw_name(info), f"'{info.filename}' has another name in its own header")
-        self._expect((flags, method) == (info.flag_bits, info.compress_type), f"two headers of '{info.filename}' differ")
+        self._expect(
+            (flags, method) == (info.flag_bits, info.compress_type), f"two headers of '{info.filename}' differ"
+        )
         self._expect(later or _agree(here, there), f"two headers of '{info.filename}' give different sizes")
         self._expect(not info.flag_bits & ~(_DESCRIBED_LATER | _UTF8), f"'{info.filename}' is encrypted or patched")
         self._expect(method in (0, 8), f"'{info.filename}' is packed by method {method}")
@@ -116,7 +120,9 @@ class Archive:
         budget = max(_ROOM_FOR_GROWTH, _GROWTH * len(self._data))
         for member in self.members:
             if member.size > budget:
-                raise UnreadableModel(f"{self.name} would inflate to more than {budget // 2**20} MiB, as a zip bomb does")
+                raise UnreadableModel(
+                    f"{self.name} would inflate to more than {budget // 2**20} MiB, as a zip bomb does"
+                )
             if not self.problems:
                 budget -= self._measured(member, budget)
 
@@ -125,7 +131,9 @@ class Archive:
         for part in self._chunks(member):
             size, crc = size + len(part), zlib.crc32(part, crc)
             if size > min(budget, member.size):
-                raise UnreadableModel(f"{self.name}: '{member.name}' inflates to more than it declares, as a zip bomb does")
+                raise UnreadableModel(
+                    f"{self.name}: '{member.name}' inflates to more than it declares, as a zip bomb does"
+                )
         self._expect(size == member.size, f"'{member.name}' holds {size} bytes and declares {member.size}")
         # torch writes no checksum when it is told not to; zero then stands for none
         self._expect(crc == member.crc or member.crc == 0, f"'{member.name}' does not match its checksum")
@@ -155,7 +163,9 @@ def _directory(name: str, data: bytes, limits: Limits) -> list[zipfile.ZipInfo]:
     if len(infos) > limits.members:
         raise UnreadableModel(f"{name} has {len(infos)} members, more than the {limits.members} allowed")
     if comment or not infos:
-        raise UnreadableModel(f"{name} is a zip archive that is empty or carries a comment, which no model writer makes")
+        raise UnreadableModel(
+            f"{name} is a zip archive that is empty or carries a comment, which no model writer makes"
+        )
     return infos
 
 

@@ -22,7 +22,7 @@ class Blob:
 
 
 def read(path: Path, limits: Limits) -> Blob:
-    """Reads a regular file within `limits.bytes`. Raises UsageError where there is none, UnreadableModel if too large."""
+    """Reads a regular file within `limits.bytes`. Raises UsageError if there is none, UnreadableModel if too large."""
     try:
         data = _contents(path, limits)
     except FileNotFoundError:

@@ -22,13 +22,15 @@ from modelscan_bd.loading.rehearsal import CHANGED, OUT_OF_MEMORY
 from modelscan_bd.loading.sniff import Kind
 from modelscan_bd.loading.state_dict import weights
 
-_NO_MEMORY = re.compile(r"not enough memory|can't allocate memory|Cannot allocate|bad_alloc|out of memory", re.IGNORECASE)
+_NO_MEMORY = re.compile(
+    r"not enough memory|can't allocate memory|Cannot allocate|bad_alloc|out of memory", re.IGNORECASE
+)
 
 
 def main() -> int:
     kind, path, sha256 = Kind[sys.argv[1]], Path(sys.argv[2]), sys.argv[3]
     limits = Limits(bytes=int(sys.argv[4]), memory=int(sys.argv[5]), seconds=float(sys.argv[6]))
-    _limit(limits)
+    _limit(limits, written=limits.bytes if kind is Kind.ONNX else 0)  # onnxruntime takes large weights from a file
     try:
         file = blob.read(path, limits)
         if file.sha256 != sha256:
@@ -43,7 +45,7 @@ def main() -> int:
 
 def _load(file: blob.Blob, kind: Kind, limits: Limits) -> None:
     if kind is Kind.ONNX:
-        _try_forward(onnx_file.read_and_convert(file, limits).module)
+        onnx_file.read_and_convert(file, limits)  # which compares with onnxruntime, and so runs both
         return
     found, _ = weights(torch_file.load(file, torch_file.check(file, kind, limits)), file.path.name)
     if isinstance(found, nn.Module):
@@ -56,17 +58,21 @@ def _try_forward(net: nn.Module) -> None:
     stem = next((module for module in net.modules() if isinstance(module, nn.Conv2d)), None)
     height, width = image_size(net) or (64, 64)
     image = torch.zeros(1, stem.in_channels if stem else 3, height, width)
-    with torch.no_grad(), contextlib.suppress(*torch_file.REFUSALS):
-        net.eval()(image)
+    try:
+        with torch.no_grad():
+            net.eval()(image)
+    except torch_file.REFUSALS as error:
+        if _is_about_memory(error):
+            raise MemoryError from error
 
 
-def _limit(limits: Limits) -> None:
-    """Memory on top of what the libraries took, CPU seconds, no core dump, no file written."""
+def _limit(limits: Limits, *, written: int) -> None:
+    """Memory on top of what the libraries took, CPU seconds, no core dump, no more bytes in files than `written`."""
     try:
         import resource
     except ImportError:  # Windows
         return
-    wanted = {"RLIMIT_CORE": 0, "RLIMIT_FSIZE": 0, "RLIMIT_CPU": int(limits.seconds * 4)}
+    wanted = {"RLIMIT_CORE": 0, "RLIMIT_FSIZE": written, "RLIMIT_CPU": int(limits.seconds * 4)}
     if sys.platform.startswith("linux"):
         pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
         wanted["RLIMIT_AS"] = pages * resource.getpagesize() + limits.memory
@@ -76,8 +82,11 @@ def _limit(limits: Limits) -> None:
 
 
 def _memory_was_short(refusal: BdscanError) -> bool:
-    cause = refusal.__cause__
-    return isinstance(cause, MemoryError) or bool(cause and _NO_MEMORY.search(str(cause)))
+    return refusal.__cause__ is not None and _is_about_memory(refusal.__cause__)
+
+
+def _is_about_memory(error: BaseException) -> bool:
+    return isinstance(error, MemoryError) or bool(_NO_MEMORY.search(str(error)))
 
 
 if __name__ == "__main__":

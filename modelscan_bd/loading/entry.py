@@ -19,7 +19,9 @@ from modelscan_bd.types import Checkpoint, FileFormat
 _LIBRARIES = ("timm:", "torchvision:")
 
 
-def load(target: str, *, arch: str | None = None, weights: Path | None = None, limits: Limits | None = None) -> Checkpoint:
+def load(
+    target: str, *, arch: str | None = None, weights: Path | None = None, limits: Limits | None = None
+) -> Checkpoint:
     """The network that `target` names: a file, a folder with config.json and weights, `timm:NAME` or
     `torchvision:NAME` with its `weights` file, or `hf-hub:NAME`.
 
@@ -31,7 +33,9 @@ def load(target: str, *, arch: str | None = None, weights: Path | None = None, l
     limits = limits or Limits()
     if target.startswith(_LIBRARIES):
         if weights is None:
-            raise UsageError(f"{target} names an architecture, not its weights", remedy="Give them with --weights FILE.")
+            raise UsageError(
+                f"{target} names an architecture, not its weights", remedy="Give them with --weights FILE."
+            )
         return _load_file(weights, Said(), arch or target, limits)
     if weights is not None:
         raise UsageError(f"--weights goes with timm:NAME or torchvision:NAME, not with {target}")

@@ -10,7 +10,10 @@ from modelscan_bd.errors import UnsupportedModel
 _KINDS: tuple[tuple[str, str], ...] = (
     ("an object detector", r"roi_heads\.|rpn\.|bbox_head\.|.*\.dfl\.conv|class_embed\.|box_head|backbone\.fpn\."),
     ("an object detector", r"(model\.)+\d+\.(cv[23]|m)\.\d+\.(\d+\.)*(conv\.)?weight|head\.classification_head\."),
-    ("a segmentation network", r"aux_classifier\.\d|decode_head\.|segmentation_head\.|classifier\.low_classifier|mask_decoder"),
+    (
+        "a segmentation network",
+        r"aux_classifier\.\d|decode_head\.|segmentation_head\.|classifier\.low_classifier|mask_decoder",
+    ),
     ("a segmentation network", r"(up\d|down\d)\.(.+\.)?(double_conv|conv)\.|decoder\d?\.blocks\.|upconv\d"),
     ("a language model", r"(.*\.)?embeddings\.word_embeddings\.|.*self_attn\.q_proj\.|(transformer\.)?h\.\d+\.attn\."),
     ("a language model", r"(.*\.)?(lm_head|embed_tokens|wte|shared)\.weight|encoder\.block\.\d+\.layer\."),

@@ -33,7 +33,6 @@ def fetch(target: str, limits: Limits) -> tuple[Path, Said]:
 
 
 def _download(name: str, file: str, revision: str) -> Path:
-    import httpx
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError
 
@@ -43,12 +42,12 @@ def _download(name: str, file: str, revision: str) -> Path:
         raise _unreachable(name) from error
     except EntryNotFoundError:
         raise
-    except (HfHubHTTPError, httpx.HTTPError, OSError) as error:
+    except (HfHubHTTPError, OSError, ValueError) as error:
         raise _unreachable(name) from error
 
 
 def _unreachable(name: str) -> UsageError:
     return UsageError(
-        f"{name} cannot be fetched from the Hugging Face hub; it does not exist, is private, or this machine is offline",
+        f"{name} cannot be fetched from the Hugging Face hub; it is not there, private, or this machine is offline",
         remedy="Download the repository and name its folder.",
     )

@@ -1,4 +1,4 @@
-"""Which named architecture has these tensors? A shipped table answers in milliseconds; building all of timm takes minutes.
+"""Which named architecture has these tensors? A table answers in milliseconds; building all of timm takes minutes.
 
 Per architecture the table holds one digest of its tensor names, and one of the shapes that depend neither on the
 number of classes nor on the input channels. A hit is only a candidate: it is built and compared before it is used.
@@ -48,6 +48,11 @@ def candidates(shapes: Shapes) -> list[str]:
     kept = lasting(shapes)
     names = _names(kept)
     return [entry.arch for entry in table() if entry.names == names and entry.body == _body(kept, entry.loose)]
+
+
+def loose(arch: str) -> tuple[str, ...]:
+    """The tensors whose shapes classes and channels decide; empty for an architecture that is not in the table."""
+    return next((entry.loose for entry in table() if entry.arch == arch), ())
 
 
 def nearest(shapes: Shapes, *, count: int = 3) -> list[str]:

@@ -1,7 +1,8 @@
-"""From a name that `names` calls a layer to the class itself: only genuine nn.Module subclasses, where they are defined."""
+"""From a name that `names` calls a layer to the class: only genuine nn.Module subclasses, where they are defined."""
 
 from __future__ import annotations
 
+import functools
 import importlib
 from collections.abc import Iterable
 from typing import Any
@@ -12,10 +13,12 @@ from modelscan_bd.errors import UnsupportedModel
 from modelscan_bd.loading import names
 from modelscan_bd.torchvision_shim import prepare
 
+_NUMPY_KINDS = "f2 f4 f8 i1 i2 i4 i8 u1 u2 u4 u8 b1"
 # nn.Module subclasses whose state is code, or who call what their state names
 _CODE_IN_STATE = frozenset({"GraphModule", "ScriptModule", "RecursiveScriptModule", "DistributedDataParallel"})
 
 
+@functools.cache
 def layer(full: str) -> type[nn.Module]:
     """Raises UnsupportedModel where the installed libraries define no such layer."""
     module, _, name = full.rpartition(".")
@@ -24,13 +27,13 @@ def layer(full: str) -> type[nn.Module]:
         found = getattr(importlib.import_module(module), name, None)
     except ImportError:
         found = None
-    genuine = isinstance(found, type) and issubclass(found, nn.Module) and not _names_code(found)
-    if not genuine or (found.__module__, found.__qualname__) != (module, name):
-        raise UnsupportedModel(
-            f"The network needs {full}, which the installed libraries do not define as a network class",
-            remedy="Install the library's version it was saved with, or scan its state_dict.",
-        )
-    return found
+    at_home = (getattr(found, "__module__", None), getattr(found, "__qualname__", None)) == (module, name)
+    if at_home and isinstance(found, type) and issubclass(found, nn.Module) and not _keeps_code(found):
+        return found
+    raise UnsupportedModel(
+        f"The network needs {full}, which the installed libraries do not define as a network class",
+        remedy="Install the library's version it was saved with, or scan its state_dict.",
+    )
 
 
 def safe_globals(layers: Iterable[str], extras: Iterable[str]) -> list[Any]:
@@ -46,12 +49,14 @@ def _extra(full: str) -> list[Any]:
         import numpy as np
         from numpy._core.multiarray import scalar
 
-        kinds = [type(np.dtype(code)) for code in "f2 f4 f8 i1 i2 i4 i8 u1 u2 u4 u8 b1".split()]
+        kinds = [
+            type(np.dtype(code)) for code in ["f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "b1"]
+        ]
         return [np.dtype, *kinds, *((scalar, name) for name in names.NUMPY_SCALAR)]
     prepare()
     module, _, name = full.rpartition(".")
     return [(getattr(importlib.import_module(module), name), full)]
 
 
-def _names_code(cls: type) -> bool:
+def _keeps_code(cls: type) -> bool:
     return any(base.__name__ in _CODE_IN_STATE for base in cls.__mro__)

@@ -11,6 +11,7 @@ from typing import Any, final
 
 from modelscan_bd.types import Hints
 
+_SILENT = Hints()
 _LARGEST_SIDE = 4096  # pixels
 
 
@@ -20,7 +21,7 @@ class Said:
     """The architecture and the input that a file or folder claims."""
 
     arch: str | None = None
-    hints: Hints = Hints()
+    hints: Hints = _SILENT
 
     def completed_by(self, other: Said) -> Said:
         mine = {f.name: getattr(self.hints, f.name) for f in dataclasses.fields(Hints)}
@@ -40,7 +41,9 @@ def from_safetensors(metadata: Mapping[str, str]) -> Said:
 def from_config(config: Mapping[str, Any]) -> Said:
     """timm's config.json: `architecture`, and `pretrained_cfg` with mean, std and (channels, height, width)."""
     arch, cfg = _name(config.get("architecture")), config.get("pretrained_cfg")
-    return Said(arch=f"timm:{arch}" if arch else None, hints=from_pretrained_cfg(cfg if isinstance(cfg, dict) else config))
+    return Said(
+        arch=f"timm:{arch}" if arch else None, hints=from_pretrained_cfg(cfg if isinstance(cfg, dict) else config)
+    )
 
 
 def from_pretrained_cfg(cfg: Mapping[str, Any]) -> Hints:

@@ -18,7 +18,7 @@ from modelscan_bd.loading.layer_classes import layer
 from modelscan_bd.loading.names import Kin, kin
 from modelscan_bd.loading.state_dict import plain
 
-_MOST_MODULES, _DEEPEST = 20_000, 64
+_MOST_MODULES, _DEEPEST = 10_000, 64
 _PLAIN = (bool, int, float, complex, str, bytes, type(None), torch.Size, torch.dtype, torch.device, Enum)
 
 
@@ -104,6 +104,8 @@ def _check_value(value: object, where: str, depth: int) -> None:
 
 
 def _is_layer_class(value: object) -> bool:
-    return isinstance(value, type) and issubclass(value, nn.Module) and (
-        kin(full := f"{value.__module__}.{value.__qualname__}") is Kin.LAYER and layer(full) is value
+    return (
+        isinstance(value, type)
+        and issubclass(value, nn.Module)
+        and (kin(full := f"{value.__module__}.{value.__qualname__}") is Kin.LAYER and layer(full) is value)
     )

@@ -41,6 +41,7 @@ CALLED = frozenset(
         NUMPY_DTYPE,
         "torch.Size",
         "torch.device",
+        "torch.serialization._get_layout",
         "_codecs.encode",
         "builtins.set",
         "builtins.complex",
@@ -71,14 +72,109 @@ _LAYERS = re.compile(
     re.ASCII,
 )
 _DANGEROUS_MODULES = frozenset(
-    """_io _pickle _posixsubprocess _thread asyncio bdb builtins cProfile cloudpickle code codecs codeop commands
-    concurrent ctypes dill distutils doctest ensurepip fileinput ftplib functools gc glob http idlelib imaplib imp
-    importlib inspect io ipykernel itertools joblib lib2to3 linecache logging marshal mmap multiprocessing nntplib nt ntpath
-    nturl2path operator os pdb pickle pip pkg_resources pkgutil platform poplib popen2 posix posixpath profile pty
-    py_compile pyclbr pydoc requests resource rlcompleter runpy select setuptools shelve shutil signal site smtplib
-    socket socketserver sqlite3 ssl subprocess symtable sys sysconfig tarfile telnetlib tempfile test threading timeit
-    tkinter trace types typing unittest urllib venv warnings weakref webbrowser winreg xmlrpc zipapp zipfile
-    zipimport""".split()
+    [
+        "_io",
+        "_pickle",
+        "_posixsubprocess",
+        "_thread",
+        "asyncio",
+        "bdb",
+        "builtins",
+        "cProfile",
+        "cloudpickle",
+        "code",
+        "codecs",
+        "codeop",
+        "commands",
+        "concurrent",
+        "ctypes",
+        "dill",
+        "distutils",
+        "doctest",
+        "ensurepip",
+        "fileinput",
+        "ftplib",
+        "functools",
+        "gc",
+        "glob",
+        "http",
+        "idlelib",
+        "imaplib",
+        "imp",
+        "importlib",
+        "inspect",
+        "io",
+        "ipykernel",
+        "itertools",
+        "joblib",
+        "lib2to3",
+        "linecache",
+        "logging",
+        "marshal",
+        "mmap",
+        "multiprocessing",
+        "nntplib",
+        "nt",
+        "ntpath",
+        "nturl2path",
+        "operator",
+        "os",
+        "pdb",
+        "pickle",
+        "pip",
+        "pkg_resources",
+        "pkgutil",
+        "platform",
+        "poplib",
+        "popen2",
+        "posix",
+        "posixpath",
+        "profile",
+        "pty",
+        "py_compile",
+        "pyclbr",
+        "pydoc",
+        "requests",
+        "resource",
+        "rlcompleter",
+        "runpy",
+        "select",
+        "setuptools",
+        "shelve",
+        "shutil",
+        "signal",
+        "site",
+        "smtplib",
+        "socket",
+        "socketserver",
+        "sqlite3",
+        "ssl",
+        "subprocess",
+        "symtable",
+        "sys",
+        "sysconfig",
+        "tarfile",
+        "telnetlib",
+        "tempfile",
+        "test",
+        "threading",
+        "timeit",
+        "tkinter",
+        "trace",
+        "types",
+        "typing",
+        "unittest",
+        "urllib",
+        "venv",
+        "warnings",
+        "weakref",
+        "webbrowser",
+        "winreg",
+        "xmlrpc",
+        "zipapp",
+        "zipfile",
+        "zipimport",
+    ]
 )
 _DANGEROUS = re.compile(
     r"torch\.(load|save|compile|from_file|hub|jit|_dynamo|_inductor|fx|package|distributed|multiprocessing|ops|library"
@@ -98,7 +194,9 @@ class Kin(Enum):
     DANGEROUS = "reaches files, processes, the network or the interpreter"
 
 
-_CONSTANTS = re.compile(r"torch\.(\w*float\d+\w*|b?float16|double|half|long|int|short|u?int\d+|bool|complex\d+)", re.ASCII)
+_CONSTANTS = re.compile(
+    r"torch\.(\w*float\d+\w*|b?float16|double|half|long|int|short|u?int\d+|bool|complex\d+)", re.ASCII
+)
 
 
 def modern(module: str, name: str) -> tuple[str, str]:

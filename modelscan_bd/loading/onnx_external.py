@@ -61,7 +61,9 @@ def _read(folder: Path, location: str, offset: int, length: int, where: str) -> 
         if part.is_symlink():
             raise UnsafeModel(f"{where} lie behind a symbolic link", remedy="Do not load this file.")
     try:
-        descriptor = os.open(file, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+        descriptor = os.open(
+            file, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+        )
     except OSError as error:
         raise UnreadableModel(f"{where} are not in '{location[:80]}' ({error.strerror})") from None
     with os.fdopen(descriptor, "rb") as opened:
@@ -78,7 +80,9 @@ def _inside(location: str, where: str) -> PurePosixPath:
     odd = "\\" in location or ":" in location or not location.isprintable()
     relative = PurePosixPath(location)
     if odd or relative.is_absolute() or ".." in relative.parts or not relative.parts:
-        raise UnsafeModel(f"{where} point out of the model's folder ('{location[:80]}')", remedy="Do not load this file.")
+        raise UnsafeModel(
+            f"{where} point out of the model's folder ('{location[:80]}')", remedy="Do not load this file."
+        )
     return relative
 
 

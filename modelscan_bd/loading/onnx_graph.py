@@ -18,7 +18,7 @@ _FIELDS = ("float_data", "int32_data", "int64_data", "double_data", "uint64_data
 
 
 def check(model: onnx.ModelProto, name: str) -> None:
-    """Raises UnsupportedModel for foreign operators, UnreadableModel for graphs that contradict or contain themselves."""
+    """Raises UnsupportedModel for foreign operators, UnreadableModel for graphs that contradict themselves."""
     nodes = list(_nodes(model))
     _check_operators(model, nodes, name)
     _check_functions(model, len(nodes), name)
@@ -111,7 +111,7 @@ def _check_operators(model: onnx.ModelProto, nodes: list[NodeProto], name: str) 
     for node in nodes:
         if node.domain not in _KNOWN and (node.domain, node.op_type) not in local:
             raise UnsupportedModel(
-                f"{name} uses {node.op_type[:60]} of the domain '{node.domain[:60]}', which needs code outside the file",
+                f"{name} uses {node.op_type[:60]} of the domain '{node.domain[:60]}', whose code is not in the file",
                 remedy="Export it with standard ONNX operators.",
             )
 

@@ -42,7 +42,7 @@ class Unfilled(TorchFunctionMode):
     def __torch_function__(
         self,
         func: Callable[..., Any],
-        types: object,  # noqa: ARG002
+        types: object,
         args: tuple[Any, ...] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
@@ -64,7 +64,9 @@ def _plausible(arch: str, shapes: Shapes) -> bool:
     """Costs no memory, so that a file cannot make us build a giant by its name alone."""
     with torch.device("meta"):
         net = _make(arch, shapes)
-    return set(index.lasting({key: tuple(t.shape) for key, t in net.state_dict().items()})) == set(index.lasting(shapes))
+    return set(index.lasting({key: tuple(t.shape) for key, t in net.state_dict().items()})) == set(
+        index.lasting(shapes)
+    )
 
 
 def _make(arch: str, shapes: Shapes) -> nn.Module:
@@ -115,7 +117,10 @@ def _torchvision(name: str, shapes: Shapes) -> nn.Module:
 
     if name not in models.list_models(module=models):
         return nets.build(f"torchvision:{name}", classes=2)  # says which names are near
-    options: dict[str, Any] = {"num_classes": _head(shapes, None)}
+    heads = [key.removesuffix(".weight") for key in index.loose(f"torchvision:{name}") if key.endswith(".weight")]
+    options: dict[str, Any] = {
+        "num_classes": _head(shapes, [head for head in heads if not _reads_images(head, shapes)])
+    }
     if "aux_logits" in models.get_model_builder(name).__code__.co_varnames or name in ("googlenet", "inception_v3"):
         auxiliary = any(key.lower().startswith("aux") for key in shapes)
         options |= {"aux_logits": auxiliary, "init_weights": False}
@@ -151,8 +156,13 @@ def _channels(shapes: Shapes, name: object) -> int | None:
     return shape[1] if len(shape) == 4 else None
 
 
+def _reads_images(layer: str, shapes: Shapes) -> bool:
+    shape = shapes.get(f"{layer}.weight", ())
+    return len(shape) == 4 and shape[1] <= 3
+
+
 def _patched_side(shapes: Shapes) -> int | None:
-    """The side of a vision transformer's images, from its table of positions: patches in a square, plus a few tokens."""
+    """The side of a vision transformer's images, from its table of positions: a square, plus a few tokens."""
     positions, patches = shapes.get("pos_embed", ()), shapes.get("patch_embed.proj.weight", ())
     if len(positions) != 3 or len(patches) != 4:
         return None
@@ -160,7 +170,7 @@ def _patched_side(shapes: Shapes) -> int | None:
     for extra in (tokens, 0):
         side = round(max(positions[1] - extra, 0) ** 0.5)
         if side and side * side == positions[1] - extra:
-            return side * patches[2]
+            return int(side * patches[2])
     return None
 
 

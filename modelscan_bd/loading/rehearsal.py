@@ -1,4 +1,4 @@
-"""Loads a risky file in a child process first: with limits, without credentials. Only if it survives does the parent load."""
+"""Loads a risky file in a child process first, with limits and without credentials; the parent loads what survived."""
 
 from __future__ import annotations
 
@@ -13,14 +13,33 @@ from modelscan_bd.loading.limits import Limits
 from modelscan_bd.loading.sniff import Kind
 
 OUT_OF_MEMORY, CHANGED = 77, 78  # the child's exit codes, besides 0 for "lived through it"
-_KEPT = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PYTHONPATH", "SYSTEMROOT", "TEMP", "TMP", "TMPDIR", "VIRTUAL_ENV")
+_KEPT = (
+    "PATH",
+    "LANG",
+    "LC_ALL",
+    "LD_LIBRARY_PATH",
+    "PYTHONPATH",
+    "SYSTEMROOT",
+    "TEMP",
+    "TMP",
+    "TMPDIR",
+    "VIRTUAL_ENV",
+)
 _QUIET = {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "2", "PYTHONDONTWRITEBYTECODE": "1", "HF_HUB_OFFLINE": "1"}
 
 
 def rehearse(file: Blob, kind: Kind, limits: Limits) -> tuple[str, ...]:
     """Notes on what could not be limited. Raises UnreadableModel with the limit that was hit."""
     # -P: a torch.py lying in the current folder must not be imported
-    command = [sys.executable, "-P", "-m", "modelscan_bd.loading.child", kind.name, str(file.path.resolve()), file.sha256]
+    command = [
+        sys.executable,
+        "-P",
+        "-m",
+        "modelscan_bd.loading.child",
+        kind.name,
+        str(file.path.resolve()),
+        file.sha256,
+    ]
     environment = {key: os.environ[key] for key in _KEPT if key in os.environ} | _QUIET
     try:
         child = subprocess.run(

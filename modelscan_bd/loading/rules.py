@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass, field
-from typing import final
+from typing import Any, final
 
 from modelscan_bd.errors import BdscanError, UnreadableModel, UnsafeModel, UnsupportedModel
 from modelscan_bd.loading import names
@@ -54,7 +54,7 @@ class Rules:
     def named(self, module: str, name: str) -> Global:
         module, name = names.modern(module, name)
         full = f"{module}.{name}"
-        shown = repr(full)[1:121]
+        shown = repr(full)[1:-1][:120]
         if not all(part.isidentifier() for part in module.split(".")) or not name.isidentifier():
             raise self.unsafe(f"imports '{shown}', which reaches through one module into another")
         if kin(full) is Kin.DANGEROUS:
@@ -98,6 +98,9 @@ class Rules:
         full = target.name.full
         if full == names.PARTIAL:
             self._check_partial(state)
+        elif full == names.NUMPY_DTYPE:
+            usual = isinstance(state, tuple) and state[2:] == (None, None, None, -1, -1, 0) and all(map(_is_plain, state))
+            self._demand(usual, full)
         elif full == names.ORDERED_DICT:
             keys = [key for key, _ in state.pairs] if isinstance(state, Items) else [state]
             if keys != ["_metadata"]:
@@ -124,10 +127,10 @@ class Rules:
         if not (isinstance(key, tuple) and len(key) in (5, 6) and key[0] == "storage" and key[5:] in ((), (None,))):
             raise self.broken("it refers to a storage in a way torch never does")
         _, cls, name, location, elements = key[:5]
-        known = isinstance(cls, Global) and cls.full in names.STORAGES
-        if not (known and isinstance(name, str) and isinstance(location, str) and _count(elements)):
+        texts = isinstance(name, str) and isinstance(location, str)
+        if not (isinstance(cls, Global) and cls.full in names.STORAGES and texts and _count(elements)):
             raise self.broken("it refers to a storage in a way torch never does")
-        stored = Stored(name, int(str(elements)), names.STORAGES[text(cls)])
+        stored = Stored(name, elements, names.STORAGES[cls.full])
         if (earlier := self.storages.setdefault(name, stored)) is not stored and _bytes(earlier) != _bytes(stored):
             raise self.broken(f"storage '{name}' is given two sizes")
         return stored
@@ -164,20 +167,19 @@ class Rules:
         fine = fine and isinstance(state, tuple) and kin(text(state[0])) is Kin.LAYER
         self._demand(fine and plain, names.PARTIAL)
 
-    def _check_tensor(self, args: tuple[Value, ...]) -> None:
+    def _check_tensor(self, args: tuple[Any, ...]) -> None:
         """(storage, offset, size, stride[, requires_grad, hooks[, metadata]]): a view that lies inside its storage."""
-        if len(args) < 4 or not isinstance(args[0], Stored):
+        if len(args) < 4 or not isinstance(stored := args[0], Stored):
             raise self.broken("a tensor does not name its storage")
-        stored, offset, size, stride = args[:4]
+        offset, size, stride = args[1:4]
         dims = [*size, *stride] if isinstance(size, tuple) and isinstance(stride, tuple) else [None]
-        if not (_count(offset) and all(map(_count, dims)) and len(dims) % 2 == 0 and len(dims) <= 64):
+        if not (_count(offset) and all(map(_count, dims)) and len(size) == len(stride) <= 32):
             raise self.broken("a tensor's shape, stride or offset is no list of numbers")
-        half = len(dims) // 2
-        self._check_view(stored, int(str(offset)), [int(str(n)) for n in dims[:half]], [int(str(n)) for n in dims[half:]])
+        self._check_view(stored, offset, size, stride)
         if len(args) > 5 and not _no_hooks(args[5]):
             raise self.unsafe("gives a tensor hooks, which run code during training")
 
-    def _check_view(self, stored: Stored, offset: int, size: list[int], stride: list[int]) -> None:
+    def _check_view(self, stored: Stored, offset: int, size: tuple[int, ...], stride: tuple[int, ...]) -> None:
         elements = math.prod(size)
         last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
         if elements and last >= stored.elements:
@@ -204,5 +206,9 @@ def _is_plain(value: Value) -> bool:
 
 
 def _no_hooks(value: Value) -> bool:
-    return value is None or (isinstance(value, Call) and value.name.full == names.ORDERED_DICT and not value.items.pairs
-                             and value.args in ((), ([],)))
+    return value is None or (
+        isinstance(value, Call)
+        and value.name.full == names.ORDERED_DICT
+        and not value.items.pairs
+        and value.args in ((), ([],))
+    )

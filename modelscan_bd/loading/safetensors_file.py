@@ -80,9 +80,16 @@ def _span(name: str, tensor: str, entry: object) -> tuple[int, int, str]:
         raise UnreadableModel(f"{name}: the entry of tensor '{tensor[:80]}' is not dtype, shape and offsets")
     dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
     if isinstance(dtype, str) and dtype.startswith(_NARROW):
-        raise UnsupportedModel(f"{name} holds {dtype} numbers, which bdscan does not read", remedy="Save it as float32.")
+        raise UnsupportedModel(
+            f"{name} holds {dtype} numbers, which bdscan does not read", remedy="Save it as float32."
+        )
     counts = isinstance(shape, list) and isinstance(offsets, list) and len(offsets) == 2 and len(shape) <= 32
-    if not (counts and all(type(n) is int and 0 <= n < 2**62 for n in [*shape, *offsets]) and dtype in _SIZES):
+    if not (
+        counts
+        and all(type(n) is int and 0 <= n < 2**62 for n in [*shape, *offsets])
+        and isinstance(dtype, str)
+        and dtype in _SIZES
+    ):
         raise UnreadableModel(f"{name}: the entry of tensor '{tensor[:80]}' has an unknown type or impossible numbers")
     if offsets[1] - offsets[0] != math.prod(shape) * _SIZES[dtype]:
         raise UnreadableModel(f"{name}: tensor '{tensor[:80]}' has another number of bytes than its shape needs")

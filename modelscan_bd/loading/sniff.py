@@ -56,7 +56,8 @@ def kind_of(name: str, data: bytes) -> Kind:
             raise UnreadableModel(f"{name} is {what}, not a model")
     if data.startswith((b"PK\x03\x04", b"PK\x05\x06")):
         return Kind.ZIP
-    if len(data) > 8 and data[8:9] == b"{" and not data.startswith(b"\x80"):
+    # a safetensors header's length has four zero bytes in the end, which a pickle at this place has not
+    if data[8:9] == b"{" and (data[4:8] == bytes(4) or data[0] != 0x80):
         return Kind.SAFETENSORS
     return _by_structure(name, data)
 
@@ -107,7 +108,7 @@ def _varint(data: bytes, position: int) -> tuple[int, int]:
 
 def _looks_like_old_pickle(data: bytes) -> bool:
     """Protocols 0 and 1 have no magic: an opcode that starts an object, and a STOP somewhere near the end."""
-    return data[0] in b"c(]}li" and b"." in data[-64:] and not _is_text(data[:1])  or (
+    return (data[0] in b"c(]}li" and b"." in data[-64:] and not _is_text(data[:1])) or (
         data[0] in b"c(" and data.rstrip().endswith(b".") and b"\n" in data[:256]
     )
 

@@ -21,7 +21,9 @@ from modelscan_bd.loading.sniff import Kind
 from modelscan_bd.loading.values import Value
 
 _MAGIC, _VERSION = 0x1950A86A20F9469CFC6C, 1001
-_SAVE_AGAIN = "Where you trust the file, save the state_dict again with torch.save's default protocol, or as safetensors."
+_SAVE_AGAIN = (
+    "Where you trust the file, save the state_dict again with torch.save's default protocol, or as safetensors."
+)
 REFUSALS = (
     ArithmeticError,
     AssertionError,
@@ -68,7 +70,9 @@ def _check_zip(blob: Blob, limits: Limits) -> Rules:
     name = blob.path.name
     archive = Archive(name, blob.data, limits)
     _raise_for_other_archives(name, archive.names())
-    found = {member.name: _scan(archive, member, limits) for member in archive.members if _may_be_pickle(archive, member)}
+    found = {
+        member.name: _scan(archive, member, limits) for member in archive.members if _may_be_pickle(archive, member)
+    }
     archive.raise_problems()
     roots = [member for member in found if member.endswith("/data.pkl") and member.count("/") == 1]
     if len(roots) != 1:

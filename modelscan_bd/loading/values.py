@@ -43,7 +43,7 @@ class Stored:
     itemsize: int
 
 
-Plain: TypeAlias = None | bool | int | float | complex | str | bytes | bytearray
+Plain: TypeAlias = bool | int | float | complex | str | bytes | bytearray | None
 Value: TypeAlias = Plain | list[Any] | tuple[Any, ...] | Items | Global | Call | Stored
 
 

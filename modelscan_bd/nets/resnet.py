@@ -12,6 +12,7 @@ from modelscan_bd.nets.family import Plan
 from modelscan_bd.types import Images, Logits
 
 Maps = Float[Tensor, "n c h w"]
+Deeper = Float[Tensor, "n d i j"]  # a stage on: more channels, fewer pixels
 
 # Blocks per stage; each stage is twice as wide as the one before. Three stages are the CIFAR nets of the paper.
 _BLOCKS: dict[int, tuple[int, ...]] = {
@@ -40,7 +41,7 @@ class Block(nn.Module):
         if before != after or stride != 1:
             self.shortcut = nn.Sequential(nn.Conv2d(before, after, 1, stride=stride, bias=False), nn.BatchNorm2d(after))
 
-    def forward(self, x: Maps) -> Maps:
+    def forward(self, x: Maps) -> Deeper:
         out = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
         return F.relu(out + self.shortcut(x))
 
@@ -58,10 +59,10 @@ class PreActBlock(nn.Module):
         if before != after or stride != 1:
             self.shortcut = nn.Sequential(nn.Conv2d(before, after, 1, stride=stride, bias=False))
 
-    def forward(self, x: Maps) -> Maps:
+    def forward(self, x: Maps) -> Deeper:
         active = F.relu(self.bn1(x))
         around = self.shortcut(active) if hasattr(self, "shortcut") else x
-        out: Maps = self.conv2(F.relu(self.bn2(self.conv1(active)))) + around
+        out: Deeper = self.conv2(F.relu(self.bn2(self.conv1(active)))) + around
         return out
 
 

@@ -35,13 +35,18 @@ class Batch:
         kind = info.type.tensor_type
         if not kind.HasField("shape"):
             return None
-        dims = [d.dim_value if d.HasField("dim_value") else None for d in kind.shape.dim]
+        dims = [None if is_open(d, len(kind.shape.dim)) else d.dim_value for d in kind.shape.dim]
         if info.name == self.input:
             dims = dims[1:]
         if any(d is None or d < 0 for d in dims):
             return None
         fronts = [(size,) if info.name == self.input else () for size in self.sizes]
         return tuple(torch.empty((*front, *dims), dtype=dtype_of(kind.elem_type), device="meta") for front in fronts)
+
+
+def is_open(dim: onnx.TensorShapeProto.Dimension, rank: int) -> bool:
+    """Not fixed by the file. Some exporters write zero for that; a picture has no empty axis."""
+    return not dim.HasField("dim_value") or dim.dim_value < 0 or (dim.dim_value == 0 and rank == 4)
 
 
 def batch_of(graph: onnx.GraphProto, *, relax: bool) -> Batch:
@@ -51,7 +56,7 @@ def batch_of(graph: onnx.GraphProto, *, relax: bool) -> Batch:
     dims = graph.input[0].type.tensor_type.shape.dim
     if len(dims) < 2:
         return Batch()
-    if not dims[0].HasField("dim_value") or dims[0].dim_value <= 0:
+    if is_open(dims[0], len(dims)):
         return Batch(input=graph.input[0].name, sizes=(2, 3, 7))
     if relax and len(dims) == 4:
         declared = dims[0].dim_value

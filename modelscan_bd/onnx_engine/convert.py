@@ -78,7 +78,7 @@ def _pictures(info: onnx.ValueInfoProto, n: int) -> Tensor:
 
 
 def _lowered(ready: Prepared, outputs: list[str], batch: Batch, limits: Limits) -> nn.Module:
-    lowering = Lowering(ready.graph, ready.weights, batch, limits)
+    lowering = Lowering(ready.graph, ready.weights, batch, ready.opset, limits)
     lowering.walk()
     return lowering.module(outputs)
 
@@ -114,7 +114,7 @@ def _differentiable(model: onnx.ModelProto, entrance: Input, limits: Limits) -> 
 
 
 def _checked(model: onnx.ModelProto, entrance: Input, ready: Prepared, relax: bool, limits: Limits) -> Conversion:
-    lowering = Lowering(ready.graph, ready.weights, batch_of(ready.graph, relax=relax), limits)
+    lowering = Lowering(ready.graph, ready.weights, batch_of(ready.graph, relax=relax), ready.opset, limits)
     head = find_head(ready.graph, lowering.walk(), ready.weights)
     alone = entrance.batch if entrance.batch and not relax else None
     module, whole = (_in_parts(lowering.module([name]), alone) for name in (head.logits, head.output))

@@ -10,16 +10,18 @@ from typing import Any, final
 
 import onnx
 import torch
+from onnx import helper
 from torch import Tensor, fx, nn
 
 from modelscan_bd.errors import BdscanError, UnreadableModel, UnsupportedModel
 from modelscan_bd.onnx_engine.batch import Batch, relaxed, share_of_batch
-from modelscan_bd.onnx_engine.limits import Limits
+from modelscan_bd.onnx_engine.composites import body_of
+from modelscan_bd.onnx_engine.limits import Limits, TooMuch
 from modelscan_bd.onnx_engine.modules import BUILDERS
 from modelscan_bd.onnx_engine.ops import OPERATORS
-from modelscan_bd.onnx_engine.ops.kinds import ints_of, signature
+from modelscan_bd.onnx_engine.ops.kinds import Kind, numbers_of, scalar_of, signature
 from modelscan_bd.onnx_engine.simplify import is_alias, simplified
-from modelscan_bd.onnx_engine.tensors import attributes
+from modelscan_bd.onnx_engine.tensors import attributes, to_tensor
 from modelscan_bd.onnx_engine.values import Call, Value, constant
 
 _SHAPE_ARITHMETIC = 4096  # elements: more than that is data, and is left to the running net
@@ -29,7 +31,9 @@ _SHAPE_ARITHMETIC = 4096  # elements: more than that is data, and is left to the
 class Lowering:
     """Walks the nodes in order. What does not depend on the picture is computed now; the rest becomes torch nodes."""
 
-    def __init__(self, graph: onnx.GraphProto, weights: Mapping[str, Tensor], batch: Batch, limits: Limits) -> None:
+    def __init__(
+        self, graph: onnx.GraphProto, weights: Mapping[str, Tensor], batch: Batch, opset: int, limits: Limits
+    ) -> None:
         self._graph = graph
         self._batch = batch
         self._limits = limits
@@ -40,6 +44,8 @@ class Lowering:
         self._sizes: dict[tuple[int, int, int], fx.Node] = {}
         self._first: fx.Node | None = None
         self._weights = weights
+        self._opset = opset
+        self._count = 0
 
     def walk(self) -> dict[str, torch.Size | None]:
         """Lowers every node; returns each tensor's shape at the first witness, None where only a run can tell.
@@ -87,9 +93,21 @@ class Lowering:
                 raise UnsupportedModel(f"{node.op_type} node '{_label(node)}' cannot be computed: {reason}") from why
 
     def _one(self, node: onnx.NodeProto) -> None:
+        self._count += 1
+        if self._count > self._limits.nodes:
+            raise TooMuch(f"the model has more than {self._limits.nodes:,} nodes once its loops are unrolled")
         if node.op_type == "Constant":
             self._values[node.output[0]] = self._constant(node)
-            return
+        elif node.op_type == "If":
+            self._if(node)
+        elif node.op_type == "Loop":
+            self._loop(node)
+        elif node.op_type not in OPERATORS:
+            self._composite(node)
+        else:
+            self._plain(node)
+
+    def _plain(self, node: onnx.NodeProto) -> None:
         call = self._call(node)
         if is_alias(call) and call.operands[0] is not None:
             self._values[node.output[0]] = call.operands[0]
@@ -98,6 +116,63 @@ class Lowering:
         for name, value in zip(node.output, self._results(node, call), strict=False):
             if name:
                 self._values[name] = value
+
+    def _composite(self, node: onnx.NodeProto) -> None:
+        inputs = [self._value(name).meta(0) if name else None for name in node.input]
+        self._nodes(body_of(node, inputs, self._opset, f"{_label(node)}_{self._count}_"))
+
+    def _if(self, node: onnx.NodeProto) -> None:
+        """The branch that a constant condition chooses takes the node's place."""
+        condition = self._value(node.input[0])
+        if not condition.is_constant or condition.known is None:
+            raise UnsupportedModel(f"If node '{_label(node)}' decides by what is in the picture")
+        branch = attributes(node)["then_branch" if bool(condition.known[0]) else "else_branch"]
+        for name, value in zip(node.output, self._inner(branch, {}), strict=True):
+            self._values[name] = value
+
+    def _loop(self, node: onnx.NodeProto) -> None:
+        """Unrolled; the number of trips and the condition have to be known beforehand."""
+        graph: onnx.GraphProto = attributes(node)["body"]
+        trips, going = (self._known(node, i) for i in (0, 1))
+        carried = [self._value(name) for name in node.input[2:]]
+        rows: list[list[Value]] = []
+        trip = 0
+        while going in (None, True, 1) and (trips is None or trip < trips):
+            if trip >= self._limits.trips:
+                raise TooMuch(f"Loop node '{_label(node)}' makes more than {self._limits.trips:,} trips")
+            counter = constant("trip", torch.tensor(trip), self._batch.witnesses)
+            state = constant("going", torch.tensor(True), self._batch.witnesses)
+            bound = dict(zip((i.name for i in graph.input), (counter, state, *carried), strict=True))
+            again, *results = self._inner(graph, bound)
+            if not again.is_constant or again.known is None:
+                raise UnsupportedModel(f"Loop node '{_label(node)}' runs on by what is in the picture")
+            going = bool(again.known[0])
+            carried, trip = results[: len(carried)], trip + 1
+            rows.append(results[len(carried) :])
+        stacked = [self._stack(node, column) for column in zip(*rows, strict=True)]
+        for name, value in zip(node.output, [*carried, *stacked], strict=True):
+            self._values[name] = value
+
+    def _known(self, node: onnx.NodeProto, position: int) -> int | None:
+        if position >= len(node.input) or not node.input[position]:
+            return None
+        value = self._value(node.input[position])
+        if not value.is_constant or value.known is None:
+            raise UnsupportedModel(f"Loop node '{_label(node)}' runs as often as the picture says")
+        return int(value.known[0])
+
+    def _inner(self, graph: onnx.GraphProto, bound: Mapping[str, Value]) -> list[Value]:
+        self._values.update(bound)
+        for weight in graph.initializer:
+            self._values[weight.name] = constant(weight.name, to_tensor(weight), self._batch.witnesses)
+        self._nodes(graph.node)
+        return [self._value(o.name) for o in graph.output]
+
+    def _stack(self, node: onnx.NodeProto, column: Sequence[Value]) -> Value:
+        call = Call(op="Stack", name=_label(node), kernel=stack, operands=tuple(column), attributes={})
+        self._count += 1
+        name = f"{_label(node)}_stack_{self._count}"
+        return self._results(helper.make_node("Stack", [], [name], name=name), call)[0]
 
     def _constant(self, node: onnx.NodeProto) -> Value:
         ((key, value),) = attributes(node).items()
@@ -118,8 +193,10 @@ class Lowering:
             raise UnsupportedModel(f"{node.op_type} node '{_label(node)}' has unknown attributes {sorted(unknown)}")
         if "outputs" in declared.attributes:
             given["outputs"] = len(node.output)
-        if "dtype" in declared.attributes:
-            given["dtype"] = operands[0].dtype if operands and operands[0] else None
+        if isinstance(fill := given.get("value"), Tensor):
+            given |= {"value": fill.item(), "value_dtype": fill.dtype}
+        if "input_dtype" in declared.attributes:
+            given["input_dtype"] = operands[0].dtype if operands and operands[0] else None
         call = Call(op=node.op_type, name=_label(node), kernel=kernel, operands=tuple(operands), attributes=given)
         return relaxed(call, self._batch) if self._batch.relax else call
 
@@ -155,7 +232,7 @@ class Lowering:
             path = _free_name(self._root, label)
             self._root.add_module(path, layer)
             return [self._torch.create_node("call_module", path, (self._tensor(call.operands[0]),), {}, path)]
-        arguments = call.written(self._tensor, self._numbers)
+        arguments = call.written(self._operand)
         result = self._torch.create_node("call_function", call.kernel, arguments, dict(call.attributes), label)
         if len(node.output) == 1 and node.op_type not in ("Split",):
             return [result]
@@ -182,14 +259,23 @@ class Lowering:
             self._constants[key] = self._torch.get_attr(path)
         return self._constants[key]
 
-    def _numbers(self, value: Value) -> object:
-        """Python numbers, some of them multiples of the batch; or a node that reads them when the net runs."""
+    def _operand(self, kind: Kind, value: Value) -> object:
+        if kind is Kind.TENSOR:
+            return self._tensor(value)
+        numbers = self._numbers(value)
+        if numbers is None:
+            read = scalar_of if kind is Kind.SCALAR else numbers_of
+            return self._torch.call_function(read, (self._tensor(value),))
+        return numbers[0] if kind is Kind.SCALAR else numbers
+
+    def _numbers(self, value: Value) -> tuple[object, ...] | None:
+        """Python numbers, some of them multiples of the batch; None where only the running net can tell."""
         if value.known is None:
-            return self._torch.call_function(ints_of, (value.node,))
+            return None
         columns = list(zip(*(k.flatten().tolist() for k in value.known), strict=True))
         shares = [share_of_batch(column, self._batch.sizes) for column in columns]
         if any(share is None for share in shares):
-            return self._torch.call_function(ints_of, (value.node,))
+            return None
         return tuple(self._times_batch(*share) for share in shares if share is not None)
 
     def _times_batch(self, factor: int, divisor: int, offset: float) -> object:
@@ -207,6 +293,10 @@ class Lowering:
 
 def _same(a: tuple[Tensor, ...], b: tuple[Tensor, ...]) -> bool:
     return all(x.shape == y.shape and torch.equal(x, y) for x, y in zip(a, b, strict=True))
+
+
+def stack(*xs: Tensor) -> Tensor:
+    return torch.stack(xs)
 
 
 def _label(node: onnx.NodeProto) -> str:

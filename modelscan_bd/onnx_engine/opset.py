@@ -6,12 +6,13 @@ import dataclasses
 from typing import Final
 
 import onnx
-from onnx import version_converter
+from onnx import helper, version_converter
 
 from modelscan_bd.errors import UnreadableModel, UnsupportedModel
 from modelscan_bd.onnx_engine.source import Source, declared
 
 OPSET: Final = 21  # operators kept their meaning since; newer files are taken as they are
+_TRAINING_MODE: Final = 14  # the opset that made training statistics an attribute
 DEFAULT_DOMAINS: Final = ("", "ai.onnx")
 
 
@@ -28,10 +29,11 @@ def normalised(source: Source) -> Source:
     version = opset_of(source.model)
     if version >= OPSET:
         return source
-    _hide_training_statistics(source.model.graph)
+    if version < _TRAINING_MODE:
+        _hide_training_statistics(source.model)
     try:
         converted = version_converter.convert_version(declared(source), OPSET)
-    except (RuntimeError, ValueError) as why:
+    except (RuntimeError, ValueError, onnx.shape_inference.InferenceError) as why:
         reason = str(why).split("\n")[0][:200]
         raise UnsupportedModel(f"the model's operator set {version} cannot be brought to {OPSET}: {reason}") from why
     present = [i for i in converted.graph.input if i.name not in source.weights]
@@ -40,12 +42,13 @@ def normalised(source: Source) -> Source:
     return dataclasses.replace(source, model=converted)
 
 
-def _hide_training_statistics(graph: onnx.GraphProto) -> None:
+def _hide_training_statistics(model: onnx.ModelProto) -> None:
     """Before opset 14 a batch normalisation with five outputs uses the statistics of its input, not the stored ones.
 
     Exporters write weight standardisation that way. ONNX's converter refuses it, and passes over other domains.
     """
-    for node in graph.node:
+    model.opset_import.append(helper.make_opsetid("bdscan", 1))
+    for node in model.graph.node:
         if node.op_type == "BatchNormalization" and len([o for o in node.output if o]) > 1:
             node.domain, node.op_type = "bdscan", "TrainingBatchNormalization"
             kept = [a for a in node.attribute if a.name in ("epsilon", "momentum")]

@@ -9,18 +9,19 @@ import onnx
 from torch import Tensor
 
 from modelscan_bd.errors import UnsupportedModel
+from modelscan_bd.onnx_engine.composites import has_body
 from modelscan_bd.onnx_engine.dequantise import dequantised
 from modelscan_bd.onnx_engine.fuse import fuse_linear
 from modelscan_bd.onnx_engine.halves import has_halves, widened
 from modelscan_bd.onnx_engine.inline import inlined
 from modelscan_bd.onnx_engine.limits import Limits, graphs
 from modelscan_bd.onnx_engine.ops import OPERATORS
-from modelscan_bd.onnx_engine.opset import normalised
+from modelscan_bd.onnx_engine.opset import DEFAULT_DOMAINS, normalised, opset_of
 from modelscan_bd.onnx_engine.order import ordered
 from modelscan_bd.onnx_engine.source import detached
 from modelscan_bd.onnx_engine.tensors import to_tensor
 
-CONTROL = frozenset({"Constant"})
+CONTROL = frozenset({"Constant", "If", "Loop"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +29,7 @@ class Prepared:
     """A graph at the engine's opset, its weights as tensors, and what was changed on the way."""
 
     graph: onnx.GraphProto
+    opset: int
     weights: Mapping[str, Tensor]
     rewrites: tuple[str, ...] = ()
     quantised: bool = False
@@ -42,7 +44,7 @@ def prepared(model: onnx.ModelProto, limits: Limits, *, keep_ends: bool = False)
     inlined(source.model)
     _sort(source.model, limits)
     source = normalised(source)
-    graph = source.model.graph
+    graph, opset = source.model.graph, opset_of(source.model)
     weights = {name: to_tensor(w) for name, w in source.weights.items()}
     weights |= {w.name: to_tensor(w) for w in graph.initializer}
     rewrites = []
@@ -51,9 +53,9 @@ def prepared(model: onnx.ModelProto, limits: Limits, *, keep_ends: bool = False)
     if has_halves(graph, weights):
         weights = widened(graph, weights, limits, keep_ends=keep_ends)
         rewrites.append("half precision widened to single")
-    _refuse_unknown(graph, limits)
+    _refuse_unknown(graph, opset, limits)
     fuse_linear(graph, weights)
-    return Prepared(graph=graph, weights=weights, rewrites=tuple(rewrites), quantised=quantised)
+    return Prepared(graph=graph, opset=opset, weights=weights, rewrites=tuple(rewrites), quantised=quantised)
 
 
 def _sort(model: onnx.ModelProto, limits: Limits) -> None:
@@ -65,13 +67,19 @@ def _sort(model: onnx.ModelProto, limits: Limits) -> None:
             graph.node.extend(copies)
 
 
-def _refuse_unknown(graph: onnx.GraphProto, limits: Limits) -> None:
+def _refuse_unknown(graph: onnx.GraphProto, opset: int, limits: Limits) -> None:
     unknown: dict[str, list[str]] = {}
     for part in graphs(graph, limits):
         for node in part.node:
-            if node.op_type not in OPERATORS and node.op_type not in CONTROL:
+            if not _is_known(node, opset):
                 unknown.setdefault(f"{node.domain}.{node.op_type}".lstrip("."), []).append(node.name or node.output[0])
     if unknown:
         listed = "; ".join(f"{op} ({', '.join(names[:5])}{', ...' if len(names) > 5 else ''})"
                            for op, names in sorted(unknown.items()))
         raise UnsupportedModel(f"the model uses operators that bdscan cannot differentiate: {listed}")
+
+
+def _is_known(node: onnx.NodeProto, opset: int) -> bool:
+    if node.op_type in OPERATORS or node.op_type in CONTROL:
+        return node.domain in (*DEFAULT_DOMAINS, "bdscan")
+    return node.domain in DEFAULT_DOMAINS and has_body(node.op_type, opset)

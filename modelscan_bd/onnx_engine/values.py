@@ -96,12 +96,9 @@ class Call:
         with torch.device("meta"):
             return self._run([self._content(k, v, witness, meta=True) for k, v in self._pairs()])
 
-    def written(self, tensor: Callable[[Value], object], ints: Callable[[Value], object]) -> tuple[object, ...]:
+    def written(self, write: Callable[[Kind, Value], object]) -> tuple[object, ...]:
         """The operands as arguments of a node in the torch graph."""
-        return tuple(
-            None if v is None else tensor(v) if kind is Kind.TENSOR else _unwrap(ints(v), kind)
-            for kind, v in self._pairs()
-        )
+        return tuple(None if value is None else write(kind, value) for kind, value in self._pairs())
 
     def _pairs(self) -> Sequence[tuple[Kind, Value | None]]:
         return list(zip(self.kinds, self.operands, strict=True))
@@ -117,10 +114,4 @@ class Call:
             return value.meta(witness) if meta else (value.known or ())[witness]
         assert value.known is not None
         numbers = tuple(value.known[witness].flatten().tolist())
-        return numbers if kind is Kind.INTS else numbers[0]
-
-
-def _unwrap(numbers: object, kind: Kind) -> object:
-    return numbers[0] if kind is Kind.SCALAR and isinstance(numbers, tuple) else numbers
-
-
+        return numbers if kind is Kind.NUMBERS else numbers[0]

@@ -42,10 +42,16 @@ def refused(request: pytest.FixtureRequest, canary: Path) -> Refused:
     With BDSCAN_HOSTILE_TABLE set, a line of JSON per refusal is added to that file.
     """
 
-    def check(target: Path | str, error: type[BdscanError], *words: str, **options: object) -> str:
+    def check(
+        target: Path | str,
+        error: type[BdscanError],
+        *words: str,
+        reader: Callable[..., object] = load,
+        **options: object,
+    ) -> str:
         began = time.process_time()
         with pytest.raises(BdscanError) as caught:
-            load(str(target), **options)  # type: ignore[arg-type]
+            reader(str(target), **options)
         message = str(caught.value)
         _record(request.node.name, caught.value, message)
         assert type(caught.value) is error, message

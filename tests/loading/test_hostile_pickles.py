@@ -5,17 +5,18 @@ from __future__ import annotations
 import io
 import pickle
 import struct
+import warnings
 import zipfile
-import zlib
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from modelscan_bd.errors import UnreadableModel, UnsafeModel, UnsupportedModel
+from modelscan_bd.loading import Limits
 
 Refused = Callable[..., str]
 WEIGHTS = {"weight": torch.ones(2, 3), "bias": torch.zeros(2)}
@@ -78,7 +79,9 @@ def test_a_shell_command_in_a_legacy_file(path: Path, payload: object, refused: 
 
 def test_a_shell_command_in_the_legacy_system_record(path: Path, payload: object, refused: Refused) -> None:
     """The third stream comes before the object, and is unpickled by every loader."""
-    parts = [pickle.dumps(part, protocol=2) for part in (0x1950A86A20F9469CFC6C, 1001, {"little_endian": payload}, {}, [])]
+    parts = [
+        pickle.dumps(part, protocol=2) for part in (0x1950A86A20F9469CFC6C, 1001, {"little_endian": payload}, {}, [])
+    ]
     path.write_bytes(b"".join(parts))
     refused(path, UnsafeModel, "posix.system")
 
@@ -106,7 +109,9 @@ def test_second_stages_and_processes(path: Path, refused: Refused, name: str) ->
 
 def test_an_unknown_function_that_is_called(path: Path, refused: Refused) -> None:
     """The default is no: block-lists have been passed by more than sixty published names."""
-    refused(pickled(path, b"csomebodys.library\nhelper\n" + word("x") + b"\x85R"), UnsafeModel, "somebodys.library.helper")
+    refused(
+        pickled(path, b"csomebodys.library\nhelper\n" + word("x") + b"\x85R"), UnsafeModel, "somebodys.library.helper"
+    )
 
 
 def test_a_payload_before_a_break(path: Path, refused: Refused) -> None:
@@ -125,24 +130,29 @@ def test_the_opcodes_of_old_pickles(path: Path, refused: Refused, call: bytes) -
     refused(pickled(path, call), UnsafeModel)
 
 
+def twice(path: Path, *streams: bytes) -> None:
+    with zipfile.ZipFile(path, "w") as file, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for stream in streams:
+            file.writestr("archive/data.pkl", stream)
+
+
 def test_two_objects_of_the_same_name(path: Path, payload: object, refused: Refused) -> None:
     """torch reads the first data.pkl, Python's zipfile the last; three of four scanners see only the harmless one."""
-    with zipfile.ZipFile(path, "w") as file, pytest.warns(UserWarning, match="Duplicate"):
-        file.writestr("archive/data.pkl", pickle.dumps(payload, protocol=2))
-        file.writestr("archive/data.pkl", pickle.dumps({}, protocol=2))
+    twice(path, pickle.dumps(payload, protocol=2), pickle.dumps({}, protocol=2))
     refused(path, UnsafeModel, "posix.system")
 
 
 def test_two_harmless_objects_of_the_same_name(path: Path, refused: Refused) -> None:
-    with zipfile.ZipFile(path, "w") as file, pytest.warns(UserWarning, match="Duplicate"):
-        file.writestr("archive/data.pkl", pickle.dumps({}, protocol=2))
-        file.writestr("archive/data.pkl", pickle.dumps({}, protocol=2))
+    twice(path, pickle.dumps({}, protocol=2), pickle.dumps({}, protocol=2))
     refused(path, UnreadableModel, "twice")
 
 
 def test_a_renamed_member(path: Path, payload: object, refused: Refused) -> None:
     """A pickle under another name than data.pkl is a pickle all the same."""
-    archive(path, {"archive/data.pkl": pickle.dumps({}, protocol=2), "archive/notes": pickle.dumps(payload, protocol=2)})
+    archive(
+        path, {"archive/data.pkl": pickle.dumps({}, protocol=2), "archive/notes": pickle.dumps(payload, protocol=2)}
+    )
     refused(path, UnsafeModel, "archive/notes")
 
 
@@ -186,6 +196,21 @@ def test_a_network_inside_itself(path: Path, refused: Refused) -> None:
     net._modules["again"] = net
     torch.save(net, path)
     refused(path, UnreadableModel, "nests its layers without end")
+
+
+def test_a_network_that_eats_the_memory(path: Path, refused: Refused) -> None:
+    """Harmless classes and 200 bytes of weights; one image through it takes 150 GB. Only the rehearsal meets it."""
+    torch.save(nn.Sequential(nn.Conv2d(3, 3, 1), nn.Upsample(scale_factor=2000)), path)
+    refused(path, UnreadableModel, "needs more than 1.0 GiB of memory", limits=Limits(memory=2**30))
+
+
+def test_one_layer_ten_million_times(path: Path, refused: Refused) -> None:
+    """A file of a few kilobytes whose forward pass never ends."""
+    layer = nn.Conv2d(3, 3, 1)
+    for _ in range(7):
+        layer = nn.Sequential(*[layer] * 10)  # type: ignore[assignment]
+    torch.save(layer, path)
+    refused(path, UnreadableModel, "more than 10000 layers")
 
 
 def test_a_class_of_the_users_own(path: Path, refused: Refused) -> None:
@@ -235,7 +260,9 @@ def test_items_put_into_something_else(path: Path, refused: Refused) -> None:
 
 
 def test_hooks_on_a_tensor(path: Path, refused: Refused) -> None:
-    stream = named(tensor(elements=4, size=(4,), stride=(1,))).replace(b"OrderedDict\n)R", b"OrderedDict\n)R" + word("a") + b"Ns")
+    stream = named(tensor(elements=4, size=(4,), stride=(1,))).replace(
+        b"OrderedDict\n)R", b"OrderedDict\n)R" + word("a") + b"Ns"
+    )
     refused(pickled(path, stream, s0=b"\0" * 16), UnsafeModel, "hooks")
 
 
@@ -243,14 +270,16 @@ def test_hooks_on_a_tensor(path: Path, refused: Refused) -> None:
 
 
 def test_a_zip_bomb(path: Path, refused: Refused) -> None:
-    archive(path, {"archive/data.pkl": pickle.dumps({}, protocol=2), "archive/data/0": bytes(300 * 2**20)}, deflate=True)
+    archive(
+        path, {"archive/data.pkl": pickle.dumps({}, protocol=2), "archive/data/0": bytes(300 * 2**20)}, deflate=True
+    )
     refused(path, UnreadableModel, "zip bomb")
 
 
 def test_a_bomb_that_declares_little(path: Path, refused: Refused) -> None:
     """Both headers say 16 bytes; the stream holds a megabyte."""
-    archive(path, {"archive/data.pkl": pickle.dumps({}, protocol=2), "archive/data/0": bytes(2**20)}, deflate=True)
-    path.write_bytes(path.read_bytes().replace(struct.pack("<L", 2**20), struct.pack("<L", 16)))
+    archive(path, {"archive/data.pkl": pickle.dumps({}, protocol=2), "archive/data/0": bytes(1234567)}, deflate=True)
+    path.write_bytes(path.read_bytes().replace(struct.pack("<L", 1234567), struct.pack("<L", 16)))
     refused(path, UnreadableModel, "inflates to more than it declares")
 
 
@@ -298,7 +327,10 @@ def test_bytes_before_the_archive(path: Path, refused: Refused) -> None:
 
 def test_overlapping_members(path: Path, refused: Refused) -> None:
     """Two directory entries that share one compressed stream, as in overlapping zip bombs."""
-    archive(path, {"archive/data.pkl": pickle.dumps({}, protocol=2), "archive/data/0": b"a" * 64, "archive/data/1": b"a" * 64})
+    archive(
+        path,
+        {"archive/data.pkl": pickle.dumps({}, protocol=2), "archive/data/0": b"a" * 64, "archive/data/1": b"a" * 64},
+    )
     data = path.read_bytes()
     first, second = data.find(b"archive/data/0") - 30, data.find(b"archive/data/1") - 30
     directory = data.find(b"PK\x01\x02")

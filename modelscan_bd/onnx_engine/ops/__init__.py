@@ -13,6 +13,7 @@ from modelscan_bd.onnx_engine.ops import (
     pooling,
     quantised,
     reductions,
+    resizing,
     shaping,
 )
 from modelscan_bd.onnx_engine.ops.kinds import Table
@@ -26,5 +27,6 @@ OPERATORS: Final[Table] = {
     **pooling.OPERATORS,
     **quantised.OPERATORS,
     **reductions.OPERATORS,
+    **resizing.OPERATORS,
     **shaping.OPERATORS,
 }

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from modelscan_bd.errors import UnsupportedModel
 from modelscan_bd.onnx_engine.ops.kinds import Ints, Scalar, Table
+from modelscan_bd.onnx_engine.tensors import dtype_of
 
 
 def gather(x: Tensor, indices: Tensor, *, axis: int = 0) -> Tensor:
@@ -63,7 +64,7 @@ def _reduce(reduction: str) -> str:
 def top_k(x: Tensor, k: Ints, *, axis: int = -1, largest: int = 1, sorted: int = 1) -> tuple[Tensor, Tensor]:
     """Among equals the lower index comes first, as ONNX asks; torch.topk does not promise that."""
     del sorted
-    order = x.argsort(axis, descending=bool(largest), stable=True).narrow(axis, 0, k[0])
+    order = torch.sort(x, stable=True, dim=axis, descending=bool(largest)).indices.narrow(axis, 0, int(k[0]))
     return x.gather(axis, order), order
 
 
@@ -90,22 +91,14 @@ def trilu(x: Tensor, k: Scalar | None = None, *, upper: int = 1) -> Tensor:
     return x.triu(diagonal) if upper else x.tril(diagonal)
 
 
-def eye_like(x: Tensor, *, dtype_: int | None = None, k: int = 0) -> Tensor:
-    del dtype_
-    return torch.ones_like(x).triu(k).tril(k)
-
-
-def unique(x: Tensor, *, axis: int | None = None, sorted: int = 1) -> tuple[Tensor, ...]:
-    del sorted
-    values, inverse, counts = torch.unique(x, return_inverse=True, return_counts=True, dim=axis)
-    first = torch.full((counts.numel(),), inverse.numel()).scatter_reduce(
-        0, inverse.flatten(), torch.arange(inverse.numel()), "amin"
-    )
-    return values, first, inverse.flatten(), counts
+def eye_like(x: Tensor, *, dtype: int | None = None, k: int = 0) -> Tensor:
+    ones = torch.ones_like(x, dtype=x.dtype if dtype is None else dtype_of(dtype))
+    return ones.triu(k).tril(k)
 
 
 OPERATORS: Final[Table] = {
     "Compress": compress,
+    "EyeLike": eye_like,
     "Gather": gather,
     "GatherElements": gather_elements,
     "GatherND": gather_nd,

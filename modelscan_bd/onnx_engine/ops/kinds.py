@@ -1,9 +1,9 @@
 """How a kernel says, by its signature alone, what it wants of an ONNX node.
 
 A kernel is a plain function of torch tensors. Positional parameters are the node's inputs, in order; keyword-only
-ones are its attributes, by ONNX name and with ONNX's default. A parameter annotated `Ints` or `Scalar` wants Python
+ones are its attributes, by ONNX name and with ONNX's default. A parameter annotated `Ints`, `Numbers` or `Scalar` wants Python
 numbers: the engine computes them at load time wherever it can, so that shapes are not tensors when the net runs.
-The keyword `outputs` is given the number of outputs the node names; `dtype` its first input's element type.
+The keyword `outputs` is given the number of outputs the node names; `input_dtype` its first input's element type.
 """
 
 from __future__ import annotations
@@ -23,11 +23,12 @@ from torch import Tensor
 
 class Kind(Enum):
     TENSOR = auto()
-    INTS = auto()
+    NUMBERS = auto()
     SCALAR = auto()
 
 
-Ints: TypeAlias = Annotated[tuple[int, ...], Kind.INTS]
+Ints: TypeAlias = Annotated[tuple[int, ...], Kind.NUMBERS]
+Numbers: TypeAlias = Annotated[tuple[float, ...], Kind.NUMBERS]
 Scalar: TypeAlias = Annotated[int | float | bool, Kind.SCALAR]
 Kernel: TypeAlias = Callable[..., Tensor | tuple[Tensor, ...]]
 Table: TypeAlias = Mapping[str, Kernel]
@@ -66,12 +67,12 @@ def _kind(hint: object) -> Kind:
     return Kind.TENSOR
 
 
-def ints_of(tensor: Tensor) -> tuple[int, ...]:
-    """For shapes that are only known when the net runs."""
-    return tuple(int(v) for v in tensor.flatten().tolist())
+def numbers_of(tensor: Tensor) -> tuple[float, ...]:
+    """For shapes and the like that are only known when the net runs."""
+    return tuple(tensor.flatten().tolist())
 
 
-def scalar_of(tensor: Tensor) -> int | float | bool:
+def scalar_of(tensor: Tensor) -> float:
     """For single numbers that are only known when the net runs."""
     return tensor.reshape(()).item()
 

@@ -53,8 +53,7 @@ def reduce_max(x: Tensor, axes: Ints | None = None, *, keepdims: int = 1, noop_w
 
 def _max(x: Tensor, axes: Axes, keep: bool) -> Tensor:
     if any(x.shape[a] == 0 for a in axes):
-        lowest = -torch.inf if x.is_floating_point() else torch.iinfo(x.dtype).min
-        return torch.full_like(x.sum(axes, keep), lowest, dtype=x.dtype)
+        return torch.full_like(x.sum(axes, keep), _extreme(x.dtype, -1), dtype=x.dtype)
     return x.amax(axes, keep)
 
 
@@ -64,9 +63,16 @@ def reduce_min(x: Tensor, axes: Ints | None = None, *, keepdims: int = 1, noop_w
 
 def _min(x: Tensor, axes: Axes, keep: bool) -> Tensor:
     if any(x.shape[a] == 0 for a in axes):
-        highest = torch.inf if x.is_floating_point() else torch.iinfo(x.dtype).max
-        return torch.full_like(x.sum(axes, keep), highest, dtype=x.dtype)
+        return torch.full_like(x.sum(axes, keep), _extreme(x.dtype, 1), dtype=x.dtype)
     return x.amin(axes, keep)
+
+
+def _extreme(dtype: torch.dtype, sign: int) -> float:
+    """What the extreme of nothing is."""
+    if dtype is torch.bool:
+        return sign > 0
+    limits = torch.iinfo(dtype) if not dtype.is_floating_point else None
+    return sign * torch.inf if limits is None else limits.max if sign > 0 else limits.min
 
 
 def reduce_prod(x: Tensor, axes: Ints | None = None, *, keepdims: int = 1, noop_with_empty_axes: int = 0) -> Tensor:

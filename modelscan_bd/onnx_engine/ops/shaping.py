@@ -25,7 +25,7 @@ def cast_like(x: Tensor, like: Tensor, *, saturate: int = 1, round_mode: str = "
 
 def reshape(x: Tensor, shape: Ints, *, allowzero: int = 0) -> Tensor:
     """A zero keeps the size of that axis, unless `allowzero`."""
-    return x.reshape(shape if allowzero else [x.shape[i] if s == 0 else s for i, s in enumerate(shape)])
+    return x.reshape(tuple(shape) if allowzero else [x.shape[i] if s == 0 else s for i, s in enumerate(shape)])
 
 
 def flatten(x: Tensor, *, axis: int = 1) -> Tensor:
@@ -141,16 +141,14 @@ def size(x: Tensor) -> Tensor:
     return torch.tensor(x.shape.numel(), dtype=torch.int64)
 
 
-def constant_of_shape(shape: Ints, *, value: Tensor | None = None) -> Tensor:
-    if value is None:
-        return torch.zeros(tuple(shape))
-    return torch.full(tuple(shape), value.item(), dtype=value.dtype)
+def constant_of_shape(shape: Ints, *, value: float = 0.0, value_dtype: torch.dtype = torch.float32) -> Tensor:
+    return torch.full(tuple(shape), value, dtype=value_dtype)
 
 
-def range_(start: Scalar, limit: Scalar, delta: Scalar, *, dtype: torch.dtype) -> Tensor:
+def range_(start: Scalar, limit: Scalar, delta: Scalar, *, input_dtype: torch.dtype) -> Tensor:
     if delta == 0 or (limit - start) / delta <= 0:
-        return torch.empty(0, dtype=dtype)
-    return torch.arange(start, limit, delta, dtype=dtype)
+        return torch.empty(0, dtype=input_dtype)
+    return torch.arange(start, limit, delta, dtype=input_dtype)
 
 
 def depth_to_space(x: Tensor, *, blocksize: int, mode: str = "DCR") -> Tensor:
