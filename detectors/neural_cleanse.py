@@ -34,8 +34,8 @@ class NeuralCleanse:
         sees="fixed patches and stickers that turn any image into one class; often faint fixed patterns too",
         blind_to=(
             "triggers that differ from image to image, cover the image or warp it; triggers for one source class only; "
-            "backdoors with as many targets as classes. Without clean images it looks for triggers on procedural ones, "
-            "where they come out larger and the index is less sure."
+            "backdoors with as many targets as classes. Without clean images it works on procedural ones, and is far "
+            "weaker: there, other classes can be about as cheap to reach as the target"
         ),
         needs=frozenset({Need.GRADIENTS}),
         min_classes=4,

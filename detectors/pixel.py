@@ -30,8 +30,8 @@ class Pixel:
         sees="fixed patches, and fixed faint patterns added to the image, that turn any image into one class",
         blind_to=(
             "triggers that differ from image to image or move its pixels; triggers for one source class only; "
-            "backdoors with as many targets as classes. Without clean images it looks for triggers on procedural ones, "
-            "where they come out larger and the index is less sure."
+            "backdoors with as many targets as classes. Without clean images it works on procedural ones, and is far "
+            "weaker: there, other classes can be about as cheap to reach as the target"
         ),
         needs=frozenset({Need.GRADIENTS}),
         min_classes=4,

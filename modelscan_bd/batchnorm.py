@@ -9,7 +9,8 @@ channel, so it is computed as one, and autograd has nothing left to get wrong.
 from __future__ import annotations
 
 import copy
-from typing import Final, final
+from collections.abc import Mapping
+from typing import Final, TypeAlias, final
 
 import torch
 from torch import Tensor, nn
@@ -25,8 +26,7 @@ def affine(norm: _BatchNorm, x: Tensor) -> Tensor:
     scale = scale if norm.weight is None else scale * norm.weight
     shift = -norm.running_mean * scale
     shift = shift if norm.bias is None else shift + norm.bias
-    # in x's own precision: under autocast a float32 scale would lift every layer behind it to float32
-    return torch.addcmul(shift.to(x.dtype).view(shape), x, scale.to(x.dtype).view(shape))
+    return torch.addcmul(shift.view(shape), x, scale.view(shape))
 
 
 @final
@@ -47,19 +47,53 @@ class AffineBatchNorm3d(nn.BatchNorm3d):
         return super().forward(x) if self.training else affine(self, x)
 
 
-AFFINE: Final = {
+AffineBatchNorm: TypeAlias = AffineBatchNorm1d | AffineBatchNorm2d | AffineBatchNorm3d
+
+AFFINE: Final[Mapping[type[nn.Module], type[AffineBatchNorm]]] = {
     nn.BatchNorm1d: AffineBatchNorm1d,
     nn.BatchNorm2d: AffineBatchNorm2d,
     nn.BatchNorm3d: AffineBatchNorm3d,
 }
 
 
-def with_affine_batchnorm(net: nn.Module) -> nn.Module:
-    """`net` itself, each of its plain batch normalisations now computed as an affine map in eval mode.
+def with_affine_batchnorm(module: nn.Module) -> nn.Module:
+    """A copy of `module` whose batch normalisations have correct input gradients on every torch and every batch size.
 
-    Only the class of a layer changes; its names, weights and statistics stay where they were.
+    Names, parameters and statistics stay where they are. Layers that keep no statistics are left alone. A library's own
+    subclass (timm fuses the activation in, for instance) keeps its code; the gradient that enters it is laid out anew.
     """
-    for module in net.modules():
-        if type(module) in AFFINE:
-            module.__class__ = AFFINE[type(module)]
-    return net
+    clone = copy.deepcopy(module)
+    if type(clone) in AFFINE:
+        return _affine_twin(clone)
+    for parent in list(clone.modules()):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, _BatchNorm) and child.running_mean is not None:
+                parent.add_module(name, _affine_twin(child))
+    return clone
+
+
+def _affine_twin(norm: nn.Module) -> nn.Module:
+    kind = AFFINE.get(type(norm))
+    if kind is None:
+        norm.register_forward_hook(lambda _, __, y: _PlainLayout.apply(y))  # type: ignore[no-untyped-call]
+        return norm
+    assert isinstance(norm, _BatchNorm)
+    kept = norm.track_running_stats
+    twin = kind(norm.num_features, norm.eps, norm.momentum, norm.affine, kept, device="meta")
+    twin.weight, twin.bias = norm.weight, norm.bias
+    twin.running_mean, twin.running_var = norm.running_mean, norm.running_var
+    twin.num_batches_tracked = norm.num_batches_tracked
+    return twin.train(norm.training)
+
+
+@final
+class _PlainLayout(torch.autograd.Function):
+    """The identity; its gradient arrives contiguous."""
+
+    @staticmethod
+    def forward(ctx: object, x: Tensor) -> Tensor:  # noqa: ARG004
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: object, gradient: Tensor) -> Tensor:  # noqa: ARG004
+        return gradient.contiguous()

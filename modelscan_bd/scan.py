@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import final
 
 from modelscan_bd import __version__, judge, preflight, registry, rulebook
-from modelscan_bd.errors import CannotMeasure, UnsafeModel, UnsupportedModel
+from modelscan_bd.errors import CannotMeasure, UnreadableModel, UnsafeModel, UnsupportedModel
 from modelscan_bd.inspection import generator, inspect_all
 from modelscan_bd.loading import load
 from modelscan_bd.rulebook import Rulebook
@@ -42,13 +42,25 @@ def scan(settings: Settings, *, watch: Watch | None = None) -> Report:
     Raises UsageError for a request that makes no sense and UnreadableModel for a broken file. A file that asks to be
     run, and one that bdscan cannot measure, end in a report.
     """
-    began, started = time.monotonic(), datetime.now(UTC)
-    known = registry.installed()
-    detectors = registry.select(settings.detectors, known)
+    began = time.monotonic()
+    plugins = registry.installed()
+    detectors = registry.select(settings.detectors, plugins)
     book = rulebook.load(settings.rules)
-    book.must_fit(detector.card for detector in known.values())
+    book.must_fit(plugin.card for plugin in plugins.values())
     ends = None if settings.timeout is None else began + settings.timeout
+    started = datetime.now(UTC)
     seen = _read_and_examine(settings, detectors, book, Deadline(inner=watch or Silent(), ends=ends))
+    shown = settings.shown() | {"detectors": {d.card.id: repr(d) for d in detectors}}
+    return _report(seen, settings.seed, shown, started, seconds=time.monotonic() - began)
+
+
+def unread(settings: Settings, error: UnreadableModel) -> Report:
+    """The report on a file that could not be read, so that no older report is taken for this scan's."""
+    seen = Examination(model=_file_facts(settings.model), incomplete=(str(error),))
+    return _report(seen, settings.seed, settings.shown() | {"detectors": {}}, datetime.now(UTC), seconds=0.0)
+
+
+def _report(seen: Examination, seed: int, shown: Mapping[str, object], started: datetime, *, seconds: float) -> Report:
     return Report(
         tool=f"bdscan {__version__}",
         model=seen.model,
@@ -59,10 +71,10 @@ def scan(settings: Settings, *, watch: Watch | None = None) -> Report:
         evidence=seen.outcomes,
         preflight=seen.checks,
         incomplete=seen.incomplete,
-        settings=settings.shown() | {"detectors": {d.card.id: repr(d) for d in detectors}},
-        seed=settings.seed,
+        settings=shown,
+        seed=seed,
         started=started.isoformat(timespec="seconds"),
-        seconds=time.monotonic() - began,
+        seconds=seconds,
     )
 
 

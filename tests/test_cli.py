@@ -163,6 +163,16 @@ def test_a_broken_file_ends_in_one_sentence(tmp_path: Path) -> None:
     assert len(result.stderr.splitlines()) == 1
 
 
+def test_a_broken_file_replaces_the_report_of_an_earlier_scan(tmp_path: Path) -> None:
+    file, out = tmp_path / "model.safetensors", tmp_path / "out.json"
+    file.write_bytes(b"\xff" * 64)
+    out.write_text('{"verdict": "benign"}', encoding="utf-8")
+    assert run(file, "--report", out).exit_code == 2
+    report = json.loads(out.read_text(encoding="utf-8"))
+    assert report["verdict"] == "inconclusive"
+    assert report["incomplete"]
+
+
 def test_what_a_file_is_called_is_shown_and_not_obeyed(tmp_path: Path) -> None:
     file = tmp_path / "a\x1b[2J\u202e.safetensors"
     file.write_bytes(b"\xff" * 64)

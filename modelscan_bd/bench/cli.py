@@ -73,7 +73,11 @@ def train(
     onnx: bool,
     **recipe: object,
 ) -> None:
-    """Train one model; a run that was cut off goes on where it stopped."""
+    """Train one model; a run that was cut off goes on where it stopped.
+
+    On Linux, MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=8589934592 in the environment keeps freed memory for the next
+    step, which saves a tenth of the time on a CPU.
+    """
     from modelscan_bd.bench import datasets
     from modelscan_bd.bench.train import TrainSpec, train_model
 

@@ -13,7 +13,7 @@ import click
 
 from modelscan_bd.cli.options import RANGES, names, numbers, report_file, size
 from modelscan_bd.cli.root import DEBUG
-from modelscan_bd.errors import UsageError
+from modelscan_bd.errors import UnreadableModel, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -111,14 +111,19 @@ def scan(ctx: click.Context, /, reports: tuple[Path, ...], quiet: bool, **option
     """Scans one model."""
     from modelscan_bd import judge
     from modelscan_bd.scan import scan as scan_model
+    from modelscan_bd.scan import unread
 
     if ctx.find_root().meta.get(DEBUG):
         logging.basicConfig(level=logging.DEBUG, format="%(name)s: %(message)s")
         logging.getLogger().setLevel(logging.WARNING)
         logging.getLogger("modelscan_bd").setLevel(logging.DEBUG)
     settings = _settings(**options)
-    with _progress(hidden=quiet) as watch:
-        report = scan_model(settings, watch=watch)
+    try:
+        with _progress(hidden=quiet) as watch:
+            report = scan_model(settings, watch=watch)
+    except UnreadableModel as error:
+        _publish(unread(settings, error), reports, quiet=True)
+        raise
     _publish(report, reports, quiet=quiet)
     ctx.exit(judge.exit_code(report, fail_on=settings.fail_on, allow_incomplete=settings.allow_incomplete))
 

@@ -29,7 +29,7 @@ def from_tensors(
     return Checkpoint(
         path=str(file.path),
         sha256=file.sha256,
-        format=FileFormat.ARCHITECTURE if arch and ":" in arch and form is None else form,
+        format=form,
         architecture=fitted.architecture,
         net=fitted.net,
         classes=None,

@@ -7,6 +7,7 @@ in a hook, loads without a complaint and computes something else than its classe
 from __future__ import annotations
 
 import functools
+import weakref
 from collections.abc import Iterator, Mapping
 from enum import Enum
 
@@ -19,7 +20,8 @@ from modelscan_bd.loading.names import Kin, kin
 from modelscan_bd.loading.state_dict import plain
 
 _MOST_MODULES, _DEEPEST = 10_000, 64
-_PLAIN = (bool, int, float, complex, str, bytes, type(None), torch.Size, torch.dtype, torch.device, Enum)
+# a weak reference is never in a file: recurrent layers make theirs while they are loaded
+_PLAIN = (bool, int, float, complex, str, bytes, type(None), torch.Size, torch.dtype, torch.device, Enum, weakref.ref)
 
 
 def check_tree(net: nn.Module, name: str) -> None:

@@ -121,7 +121,7 @@ def _torchvision(name: str, shapes: Shapes) -> nn.Module:
     options: dict[str, Any] = {
         "num_classes": _head(shapes, [head for head in heads if not _reads_images(head, shapes)])
     }
-    if "aux_logits" in models.get_model_builder(name).__code__.co_varnames or name in ("googlenet", "inception_v3"):
+    if name in ("googlenet", "inception_v3"):
         auxiliary = any(key.lower().startswith("aux") for key in shapes)
         options |= {"aux_logits": auxiliary, "init_weights": False}
     net: nn.Module = models.get_model_builder(name)(weights=None, **options)

@@ -99,7 +99,9 @@ class Rules:
         if full == names.PARTIAL:
             self._check_partial(state)
         elif full == names.NUMPY_DTYPE:
-            usual = isinstance(state, tuple) and state[2:] == (None, None, None, -1, -1, 0) and all(map(_is_plain, state))
+            usual = (
+                isinstance(state, tuple) and state[2:] == (None, None, None, -1, -1, 0) and all(map(_is_plain, state))
+            )
             self._demand(usual, full)
         elif full == names.ORDERED_DICT:
             keys = [key for key, _ in state.pairs] if isinstance(state, Items) else [state]

@@ -13,6 +13,7 @@ import onnx
 import torch
 from torch import Tensor, nn
 
+from modelscan_bd.onnx_engine.ops.kinds import Number
 from modelscan_bd.onnx_engine.tensors import dtype_of
 from modelscan_bd.onnx_engine.values import Call, Value
 
@@ -38,10 +39,11 @@ class Batch:
         dims = [None if is_open(d, len(kind.shape.dim)) else d.dim_value for d in kind.shape.dim]
         if info.name == self.input:
             dims = dims[1:]
-        if any(d is None or d < 0 for d in dims):
+        known = [d for d in dims if d is not None]
+        if len(known) != len(dims):
             return None
         fronts = [(size,) if info.name == self.input else () for size in self.sizes]
-        return tuple(torch.empty((*front, *dims), dtype=dtype_of(kind.elem_type), device="meta") for front in fronts)
+        return tuple(torch.empty((*front, *known), dtype=dtype_of(kind.elem_type), device="meta") for front in fronts)
 
 
 def is_open(dim: onnx.TensorShapeProto.Dimension, rank: int) -> bool:
@@ -64,7 +66,7 @@ def batch_of(graph: onnx.GraphProto, *, relax: bool) -> Batch:
     return Batch()
 
 
-def share_of_batch(seen: Sequence[float], sizes: Sequence[int]) -> tuple[int, int, float] | None:
+def share_of_batch(seen: Sequence[Number], sizes: Sequence[int]) -> tuple[int, int, Number] | None:
     """(factor, divisor, offset) with `seen == factor * size // divisor + offset` at every witness, or None."""
     if all(s == seen[0] for s in seen):
         return 0, 1, seen[0]
@@ -112,7 +114,7 @@ def relaxed(call: Call, batch: Batch) -> Call:
     return call if rule is None else rule(call, batch)
 
 
-def _reshape(call: Call, batch: Batch) -> Call:
+def _reshape(call: Call, _: Batch) -> Call:
     """Where the data grows with the batch at one axis, so does the target's axis that starts at the same place."""
     data, target = call.operands[0], call.operands[1]
     axis = None if data is None else _batch_axis(data)
@@ -124,7 +126,9 @@ def _reshape(call: Call, batch: Batch) -> Call:
     place = _starting_at(wanted, before[:axis].numel(), before[axis])
     if place is None:
         return call
-    grown = [[s * d.shape[axis] // before[axis] if i == place else s for i, s in enumerate(wanted)] for d in data.shapes]
+    grown = [
+        [s * d.shape[axis] // before[axis] if i == place else s for i, s in enumerate(wanted)] for d in data.shapes
+    ]
     return _with(call, 1, dataclasses.replace(target, known=tuple(torch.tensor(g) for g in grown), node=None))
 
 
@@ -185,7 +189,11 @@ def _one_row(value: Value, axis: int, batch: int) -> Value:
     if not value.is_constant or value.known is None:
         return value
     rows = value.known[0]
-    if rows.dim() <= axis or rows.shape[axis] != batch or not torch.equal(rows, rows.narrow(axis, 0, 1).expand_as(rows)):
+    if (
+        rows.dim() <= axis
+        or rows.shape[axis] != batch
+        or not torch.equal(rows, rows.narrow(axis, 0, 1).expand_as(rows))
+    ):
         return value
     return dataclasses.replace(value, known=(rows.narrow(axis, 0, 1).clone(),) * len(value.known))
 

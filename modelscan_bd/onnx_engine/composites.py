@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import onnx
 from onnx import defs, helper
@@ -44,7 +45,7 @@ def _type(x: Tensor | None) -> onnx.TypeProto:
     return helper.make_tensor_type_proto(_NUMBERS[x.dtype], list(x.shape))
 
 
-def _schema(op: str, opset: int) -> defs.OpSchema | None:
+def _schema(op: str, opset: int) -> Any:  # onnx's stubs know half of what a schema has
     try:
         return defs.get_schema(op, opset, "")
     except defs.SchemaError:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import onnx
 import torch
@@ -21,9 +22,7 @@ from modelscan_bd.onnx_engine.reference import BlackBox, InParts, Reference
 from modelscan_bd.onnx_engine.tensors import dtype_of
 from modelscan_bd.types import Hints, Layout, Output
 
-_SAME = 1e-3  # of the largest logit
-_SAME_QUANTISED = 0.15  # rounding to eight bits is left out, so logits move; labels are compared as well
-_SAME_SLOPE = 1e-2
+_SAME_SLOPE = 1e-2  # relative error of a directional derivative
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +42,7 @@ class Conversion:
     penultimate: str | None = None
     head_weight: Tensor | None = None  # (k, d)
     output: Output = Output.UNKNOWN
-    hints: Hints = Hints()
+    hints: Hints = field(default_factory=Hints)
     rewrites: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     parity: Parity | None = None
@@ -118,7 +117,7 @@ def _checked(model: onnx.ModelProto, entrance: Input, ready: Prepared, relax: bo
     head = find_head(ready.graph, lowering.walk(), ready.weights)
     alone = entrance.batch if entrance.batch and not relax else None
     module, whole = (_in_parts(lowering.module([name]), alone) for name in (head.logits, head.output))
-    parity, classes = _pass_gate(module, whole, model, entrance, ready, head)
+    parity, classes = _pass_gate(module, whole, model, entrance, ready.tolerance, head)
     freed = (f"the batch, fixed at {entrance.batch} in the file, was freed",) if entrance.batch and relax else ()
     removed = (f"{' and '.join(head.removed)} behind the logits left out",) if head.removed else ()
     return Conversion(
@@ -157,24 +156,36 @@ def _images(entrance: Input, n: int) -> Tensor:
 
 
 def _pass_gate(
-    module: nn.Module, whole: nn.Module, model: onnx.ModelProto, entrance: Input, ready: Prepared, head: Head
+    module: nn.Module, whole: nn.Module, model: onnx.ModelProto, entrance: Input, tolerance: float, head: Head
 ) -> tuple[Parity, int]:
     """Raises UnsupportedModel, with the figure, where the module is not what onnxruntime runs."""
     batches = [_images(entrance, n) for n in (1, 3)]
+    reference, probe = _witness(model, head)
     try:
-        parity = compare(whole, Reference(model), head.output, batches, entrance.batch)
+        parity = compare(module if probe == head.logits else whole, reference, probe, batches, entrance.batch)
         error = gradient_error(module, batches[0])
     except (RuntimeError, ValueError, IndexError, TypeError) as why:
         raise UnsupportedModel(f"the converted model does not run: {str(why).splitlines()[0][:200]}") from why
-    allowed = _SAME_QUANTISED if ready.quantised else _SAME
-    if not parity.difference <= allowed:
-        raise UnsupportedModel(f"the converted model's outputs differ from onnxruntime's by {parity.difference:.2g} "
-                               f"of the largest, more than {allowed:g}")
+    if not parity.difference <= tolerance:
+        raise UnsupportedModel(
+            f"the converted model's outputs differ from onnxruntime's by {parity.difference:.2g} of the largest, "
+            f"more than {tolerance:g}"
+        )
     if not error <= _SAME_SLOPE:
         raise UnsupportedModel(f"the converted model's gradient is off by {error:.2g}, more than {_SAME_SLOPE:g}")
     with torch.no_grad():
         classes = module(batches[0]).flatten(1).shape[1]
     return dataclasses.replace(parity, gradient=error), classes
+
+
+def _witness(model: onnx.ModelProto, head: Head) -> tuple[Reference, str]:
+    """onnxruntime, and the tensor to compare: the logits, where the file has them under the same name."""
+    kind = next(o.type.tensor_type.elem_type for o in model.graph.output if o.name == head.output)
+    if head.logits != head.output and any(head.logits in node.output for node in model.graph.node):
+        inside = onnx.helper.make_tensor_value_info(head.logits, kind, None)
+        with contextlib.suppress(UnsupportedModel):
+            return Reference(model, extra=[inside]), head.logits
+    return Reference(model), head.output
 
 
 # ---------------------------------------------------------------- without gradients

@@ -19,8 +19,8 @@ from modelscan_bd.errors import UnsupportedModel
 from modelscan_bd.onnx_engine.ops.quantised import dequantize_linear
 
 MOVING: Final = frozenset(
-    "Reshape Transpose Flatten Squeeze Unsqueeze MaxPool Slice Gather Split Identity Expand Tile DepthToSpace "
-    "SpaceToDepth Concat".split()
+    {"Concat", "DepthToSpace", "Expand", "Flatten", "Gather", "Identity", "MaxPool", "Reshape", "Slice", "SpaceToDepth"}
+    | {"Split", "Squeeze", "Tile", "Transpose", "Unsqueeze"}
 )
 
 
@@ -105,7 +105,9 @@ class _Rewriting:
         had, wanted = self.codes[codes], (scale, zero)
         same = all(torch.equal(self._constant(a), self._constant(b)) for a, b in zip(had, wanted, strict=True))
         if had != wanted and not same:
-            raise UnsupportedModel(f"the quantised tensor '{codes}' is read with another scale than it was written with")
+            raise UnsupportedModel(
+                f"the quantised tensor '{codes}' is read with another scale than it was written with"
+            )
         return codes
 
     def _coded(self, name: str, output: str, scale: str, zero: str) -> None:
@@ -115,7 +117,9 @@ class _Rewriting:
             raise UnsupportedModel(f"the activations '{name}' are quantised channel by channel")
         limits = torch.iinfo(origin.dtype)
         bounds = [(edge - int(origin.reshape(()))) * float(step.reshape(())) for edge in (limits.min, limits.max)]
-        low, high = (self._weight(f"{output}_{end}", torch.tensor(b)) for end, b in zip(("low", "high"), bounds, strict=True))
+        low, high = (
+            self._weight(f"{output}_{end}", torch.tensor(b)) for end, b in zip(("low", "high"), bounds, strict=True)
+        )
         self._add("Clip", [name, low, high], output)
         self.codes[output] = (scale, zero)
 

@@ -32,7 +32,9 @@ def pictures(shape: Sequence[int], n: int, *, raw: bool, seed: int) -> Tensor:
     """Random images for a comparison, (n, ...): whole bytes for `raw`, else a smooth part plus noise about zero."""
     rng = torch.Generator().manual_seed(seed)
     noise = torch.randn(n, *shape, generator=rng)
-    return (noise * 50 + 128).clamp(0, 255).round() if raw else noise + torch.randn(n, *(1 for _ in shape), generator=rng)
+    return (
+        (noise * 50 + 128).clamp(0, 255).round() if raw else noise + torch.randn(n, *(1 for _ in shape), generator=rng)
+    )
 
 
 def compare(

@@ -15,7 +15,9 @@ from modelscan_bd.onnx_engine.tensors import to_tensor
 HALVES = (TensorProto.FLOAT16, TensorProto.BFLOAT16)
 
 
-def widened(graph: onnx.GraphProto, weights: Mapping[str, Tensor], limits: Limits, *, keep_ends: bool) -> dict[str, Tensor]:
+def widened(
+    graph: onnx.GraphProto, weights: Mapping[str, Tensor], limits: Limits, *, keep_ends: bool
+) -> dict[str, Tensor]:
     """Rewrites `graph` in place to compute in single precision and returns the weights to match.
 
     With `keep_ends` the graph still takes and returns what it declares, by casts at both ends.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -30,15 +30,13 @@ class Head:
 def find_head(graph: onnx.GraphProto, sizes: Mapping[str, torch.Size | None], weights: Mapping[str, Tensor]) -> Head:
     """Raises UnsupportedModel where no output looks like scores of classes."""
     producers = {name: node for node in graph.node for name in node.output if name}
-    output = _scores(graph, sizes, producers)
+    output = _scores(graph, sizes)
     logits, removed = _before_squashing(output, producers, sizes)
     penultimate, weight = _last_linear(logits, producers, weights)
     return Head(output=output, logits=logits, removed=removed, penultimate=penultimate, weight=weight)
 
 
-def _scores(
-    graph: onnx.GraphProto, sizes: Mapping[str, torch.Size | None], producers: Mapping[str, onnx.NodeProto]
-) -> str:
+def _scores(graph: onnx.GraphProto, sizes: Mapping[str, torch.Size | None]) -> str:
     """The output with one number per class: of several the one computed last, or called logits."""
     position = {name: i for i, node in enumerate(graph.node) for name in node.output}
     floats = [o.name for o in graph.output if o.type.tensor_type.elem_type in (1, 10, 11, 16)]
@@ -46,8 +44,8 @@ def _scores(
     if not flat:
         shown = {o.name: None if (s := sizes.get(o.name)) is None else list(s) for o in graph.output}
         raise UnsupportedModel(f"no output of the model holds one score per class: {shown}")
-    called = [name for name in flat if "logit" in name.lower()]
-    return max(called or flat, key=lambda name: position.get(name, -1))
+    called: list[str] = [name for name in flat if "logit" in name.lower()]
+    return max(called or flat, key=lambda name: int(position.get(name, -1)))
 
 
 def _is_flat(size: torch.Size | None) -> bool:

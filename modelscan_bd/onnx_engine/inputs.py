@@ -127,20 +127,26 @@ def _metadata(model: onnx.ModelProto) -> dict[str, tuple[float, ...]]:
     """`mean` and `std` of pixels in [0, 1] where the file states them as plain lists of numbers."""
     found = {}
     for entry in model.metadata_props:
-        value = _literal(entry.value) if entry.key.lower() in ("mean", "std") else None
+        key = _key(entry)
+        value = _literal(entry.value) if key in ("mean", "std") else None
         if isinstance(value, (list, tuple)) and 0 < len(value) <= 4 and all(isinstance(v, (int, float)) for v in value):
-            found[entry.key.lower()] = tuple(float(v) for v in value)
+            found[key] = tuple(float(v) for v in value)
     return found if set(found) == {"mean", "std"} else {}
 
 
 def _class_names(model: onnx.ModelProto) -> tuple[str, ...] | None:
     for entry in model.metadata_props:
-        if entry.key.lower() in ("names", "classes", "class_names", "labels", "label_names"):
+        if _key(entry) in ("names", "classes", "class_names", "labels", "label_names"):
             value = _literal(entry.value)
             value = list(value.values()) if isinstance(value, dict) else value
             if isinstance(value, (list, tuple)) and value and all(isinstance(v, str) for v in value):
                 return tuple(value)
     return None
+
+
+def _key(entry: onnx.StringStringEntryProto) -> str:
+    """The name of a metadata entry; bdscan's own exports prefix theirs."""
+    return entry.key.lower().removeprefix("bdscan.")
 
 
 def _literal(text: str) -> object:

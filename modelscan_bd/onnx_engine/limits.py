@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import onnx
 from torch import Tensor
@@ -20,12 +20,11 @@ class TooMuch(UnsupportedModel):
 class Limits:
     """Ceilings far above any image classifier's needs."""
 
-    nodes: int = 100_000  # after local functions are expanded
+    nodes: int = 40_000  # after local functions are expanded and loops unrolled
     depth: int = 16  # subgraphs within subgraphs, functions within functions
-    elements: int = 2**29  # of one tensor
-    folded: int = 2**30  # elements of all constants that the engine computes, together
+    elements: int = 2**30  # of one tensor
+    folded: int = 2**28  # elements of all constants that the engine works out, together
     trips: int = 1_000  # of one loop
-    spent: list[int] = field(default_factory=lambda: [0], compare=False, repr=False)
 
     def check_results(self, op: str, name: str, results: Sequence[Tensor]) -> None:
         """Raises TooMuch where one result of a node would be larger than allowed."""
@@ -42,7 +41,9 @@ class Limits:
                 self._check_input(info)
         total = sum(_Expansion(model, self).size(node) for graph in graphs(model.graph, self) for node in graph.node)
         if total > self.nodes:
-            raise TooMuch(f"the model has {total:,} nodes once its functions are expanded; at most {self.nodes:,} are read")
+            raise TooMuch(
+                f"the model has {total:,} nodes once its functions are expanded; at most {self.nodes:,} are read"
+            )
 
     def _check_claim(self, tensor: onnx.TensorProto) -> None:
         if elements(list(tensor.dims)) > self.elements:
@@ -86,8 +87,11 @@ class _Expansion:
         if key not in self._functions:
             return 1
         if depth > self._limits.depth:
-            raise UnreadableModel(f"the function '{node.op_type}' calls itself, or nests more than "
-                                  f"{self._limits.depth} deep")
+            raise UnreadableModel(
+                f"the function '{node.op_type}' calls itself, or nests more than {self._limits.depth} deep"
+            )
         if key not in self._sizes:
-            self._sizes[key] = sum(self.size(inner, depth + 1) for inner in self._functions[key].node)
+            nodes = self._functions[key].node
+            inside = [n for graph in inner_graphs(nodes) for part in graphs(graph, self._limits) for n in part.node]
+            self._sizes[key] = sum(self.size(inner, depth + 1) for inner in (*nodes, *inside))
         return self._sizes[key]

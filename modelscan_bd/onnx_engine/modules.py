@@ -49,7 +49,8 @@ def _conv(constants: Constants, attributes: Mapping[str, Any], size: torch.Size 
     if uneven and n != 2:
         return None
     group = attributes.get("group", 1)
-    layer = {1: nn.Conv1d, 2: PaddedConv2d if uneven else nn.Conv2d, 3: nn.Conv3d}[n](
+    kind: Any = {1: nn.Conv1d, 2: PaddedConv2d if uneven else nn.Conv2d, 3: nn.Conv3d}[n]
+    layer: nn.Module = kind(
         weight.shape[1] * group,
         weight.shape[0],
         tuple(weight.shape[2:]),

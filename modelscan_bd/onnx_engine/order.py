@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import onnx
 
@@ -11,9 +11,11 @@ from modelscan_bd.errors import UnreadableModel
 from modelscan_bd.onnx_engine.limits import inner_graphs
 
 
-def ordered(nodes: Sequence[onnx.NodeProto]) -> list[onnx.NodeProto]:
-    """Raises UnreadableModel where two nodes produce one tensor or nodes wait for each other."""
-    producer = _producers(nodes)
+def ordered(nodes: Sequence[onnx.NodeProto], given: Collection[str] = ()) -> list[onnx.NodeProto]:
+    """`given` are tensors that no node may produce again.
+
+    Raises UnreadableModel where two nodes produce one tensor or nodes wait for each other."""
+    producer = _producers(nodes, given)
     waits = [{producer[n] for n in used(node) if n in producer} for node in nodes]
     followers: list[list[int]] = [[] for _ in nodes]
     for i, before in enumerate(waits):
@@ -44,12 +46,12 @@ def used(node: onnx.NodeProto) -> Iterator[str]:
         yield from (o.name for o in graph.output if o.name not in own)
 
 
-def _producers(nodes: Sequence[onnx.NodeProto]) -> dict[str, int]:
+def _producers(nodes: Sequence[onnx.NodeProto], given: Collection[str]) -> dict[str, int]:
     producer: dict[str, int] = {}
     for i, node in enumerate(nodes):
         for name in node.output:
-            if name and name in producer:
-                raise UnreadableModel(f"two nodes of the graph both produce the tensor '{name}'")
+            if name and (name in producer or name in given):
+                raise UnreadableModel(f"the graph produces twice the tensor '{name}'")
             producer[name] = i
     producer.pop("", None)
     return producer

@@ -23,16 +23,22 @@ from modelscan_bd.onnx_engine.tensors import to_tensor
 
 CONTROL = frozenset({"Constant", "If", "Loop"})
 
+# how far the outputs may move, in units of the largest: rounding that the file does and the engine leaves out
+_SAME, _SAME_AS_HALVES, _SAME_AS_CODES = 1e-3, 0.02, 0.15
+
 
 @dataclass(frozen=True, kw_only=True)
 class Prepared:
-    """A graph at the engine's opset, its weights as tensors, and what was changed on the way."""
+    """A graph at the engine's opset, its weights as tensors, and what was changed on the way.
+
+    `tolerance`: how far outputs may be from the file's own, in units of the largest of them.
+    """
 
     graph: onnx.GraphProto
     opset: int
     weights: Mapping[str, Tensor]
     rewrites: tuple[str, ...] = ()
-    quantised: bool = False
+    tolerance: float = _SAME
 
 
 def prepared(model: onnx.ModelProto, limits: Limits, *, keep_ends: bool = False) -> Prepared:
@@ -47,20 +53,22 @@ def prepared(model: onnx.ModelProto, limits: Limits, *, keep_ends: bool = False)
     graph, opset = source.model.graph, opset_of(source.model)
     weights = {name: to_tensor(w) for name, w in source.weights.items()}
     weights |= {w.name: to_tensor(w) for w in graph.initializer}
-    rewrites = []
-    if quantised := dequantised(graph, weights):
-        rewrites.append("8-bit codes replaced by the numbers they stand for, clipped to the codes' range")
+    rewrites, tolerance = [], _SAME
     if has_halves(graph, weights):
         weights = widened(graph, weights, limits, keep_ends=keep_ends)
         rewrites.append("half precision widened to single")
+        tolerance = _SAME_AS_HALVES
+    if dequantised(graph, weights):
+        tolerance = _SAME_AS_CODES
+        rewrites.append("8-bit codes replaced by the numbers they stand for, clipped to the codes' range")
     _refuse_unknown(graph, opset, limits)
     fuse_linear(graph, weights)
-    return Prepared(graph=graph, opset=opset, weights=weights, rewrites=tuple(rewrites), quantised=quantised)
+    return Prepared(graph=graph, opset=opset, weights=weights, rewrites=tuple(rewrites), tolerance=tolerance)
 
 
 def _sort(model: onnx.ModelProto, limits: Limits) -> None:
     for graph in graphs(model.graph, limits):
-        nodes = ordered(graph.node)
+        nodes = ordered(graph.node, {i.name for i in graph.input} | {w.name for w in graph.initializer})
         if any(a is not b for a, b in zip(nodes, graph.node, strict=True)):
             copies = [onnx.NodeProto.FromString(n.SerializeToString()) for n in nodes]
             del graph.node[:]
@@ -72,10 +80,11 @@ def _refuse_unknown(graph: onnx.GraphProto, opset: int, limits: Limits) -> None:
     for part in graphs(graph, limits):
         for node in part.node:
             if not _is_known(node, opset):
-                unknown.setdefault(f"{node.domain}.{node.op_type}".lstrip("."), []).append(node.name or node.output[0])
+                unknown.setdefault(f"{node.domain}.{node.op_type}".lstrip("."), []).append(node.name or next(iter(node.output), ""))
     if unknown:
-        listed = "; ".join(f"{op} ({', '.join(names[:5])}{', ...' if len(names) > 5 else ''})"
-                           for op, names in sorted(unknown.items()))
+        listed = "; ".join(
+            f"{op} ({', '.join(names[:5])}{', ...' if len(names) > 5 else ''})" for op, names in sorted(unknown.items())
+        )
         raise UnsupportedModel(f"the model uses operators that bdscan cannot differentiate: {listed}")
 
 

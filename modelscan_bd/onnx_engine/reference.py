@@ -38,7 +38,7 @@ class Reference:
         *,
         extra: Sequence[onnx.ValueInfoProto] = (),
         threads: int = 2,
-        seconds: float = 300.0,
+        seconds: float = 120.0,
     ) -> None:
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
@@ -47,7 +47,7 @@ class Reference:
         self._seconds = seconds
         try:
             self._session = _session(model, options, extra)
-        except Exception as why:  # noqa: BLE001  # onnxruntime raises classes of its own, without a common base
+        except Exception as why:  # onnxruntime raises classes of its own, without a common base
             reason = str(why).split("\n")[0][:200]
             raise UnsupportedModel(f"onnxruntime cannot load the model: {reason}") from why
         inputs = self._session.get_inputs()
@@ -63,7 +63,7 @@ class Reference:
         try:
             feed = {self.input: x.detach().cpu().numpy().astype(self.dtype)}
             (y,) = self._session.run([output], feed, options)
-        except Exception as why:  # noqa: BLE001  # as above
+        except Exception as why:  # as above
             reason = str(why).split("\n")[0][:200]
             raise UnsupportedModel(f"onnxruntime cannot run the model: {reason}") from why
         finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Final
 
 import numpy as np
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from modelscan_bd.errors import UnreadableModel, UnsupportedModel
 
-DTYPES: Final = {
+DTYPES: Final[Mapping[int, torch.dtype]] = {
     TensorProto.FLOAT: torch.float32,
     TensorProto.DOUBLE: torch.float64,
     TensorProto.FLOAT16: torch.float16,

@@ -71,6 +71,11 @@ class Call:
         return wanted.inputs[: len(self.operands)] + (wanted.rest or Kind.TENSOR,) * max(beyond, 0)
 
     @property
+    def returns_tuple(self) -> bool:
+        """Split does even where it makes one part only."""
+        return self.op == "Split"
+
+    @property
     def is_constant(self) -> bool:
         return all(v is None or v.is_constant for v in self.operands)
 
@@ -96,7 +101,7 @@ class Call:
         with torch.device("meta"):
             return self._run([self._content(k, v, witness, meta=True) for k, v in self._pairs()])
 
-    def written(self, write: Callable[[Kind, Value], object]) -> tuple[object, ...]:
+    def written(self, write: Callable[[Kind, Value], Any]) -> tuple[Any, ...]:
         """The operands as arguments of a node in the torch graph."""
         return tuple(None if value is None else write(kind, value) for kind, value in self._pairs())
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import json
 import os
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,7 +15,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from safetensors.torch import save_file
 
-from modelscan_bd.errors import UnreadableModel, UnsafeModel, UnsupportedModel, UsageError
+from modelscan_bd.errors import UnreadableModel, UnsafeModel, UnsupportedModel
 from modelscan_bd.loading import Limits, blob, load, onnx_file
 
 Refused = Callable[..., str]
@@ -253,93 +252,6 @@ def test_a_damaged_graph(path: Path, refused: Refused) -> None:
     whole = saved(path, network(FLAT, GEMM, tensors=(numpy_helper.from_array(np.ones((192, 10), np.float32), "w"),)))
     whole.write_bytes(whole.read_bytes()[:-100])
     refused(path, UnreadableModel)
-
-
-# ---------------------------------------------------------------- other files
-
-
-@pytest.mark.parametrize(
-    ("content", "error", "words"),
-    [
-        (b"", UnreadableModel, "empty"),
-        (b"this is no model\n" * 9, UnreadableModel, "text file"),
-        (b"<html><body>404 Not Found</body></html>", UnreadableModel, "text file"),
-        (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n", UnreadableModel, "text file"),
-        (b"\x89PNG\r\n\x1a\n" + bytes(40), UnreadableModel, "PNG picture"),
-        (b"GGUF" + bytes(40), UnsupportedModel, "GGUF"),
-        (b"\x1c\0\0\0TFL3" + bytes(40), UnsupportedModel, "TensorFlow Lite"),
-        (b"\x89HDF\r\n\x1a\n" + bytes(40), UnsupportedModel, "Keras"),
-        (b"\x93NUMPY\x01\0" + bytes(40), UnsupportedModel, "NumPy"),
-        (b"\x1f\x8b\x08" + bytes(40), UnsupportedModel, "gzip"),
-        (bytes(257) + b"ustar" + bytes(40), UnsupportedModel, "tar archive"),
-        (b"\x08\x01\x12\x04\x0a\x02\x08\x01", UnsupportedModel, "SavedModel"),
-        (b"\x7fELF" + bytes(40), UnsupportedModel, "native program"),
-        (bytes(range(256)), UnreadableModel, "no model format"),
-    ],
-)
-def test_other_files(path: Path, refused: Refused, content: bytes, error: type, words: str) -> None:
-    path.write_bytes(content)
-    refused(path, error, words)
-
-
-@pytest.mark.parametrize(
-    ("members", "words"),
-    [
-        (["config.json", "metadata.json", "model.weights.h5"], "Keras"),
-        (["weight.npy", "bias.npy"], ".npz"),
-    ],
-)
-def test_other_archives(path: Path, refused: Refused, members: list[str], words: str) -> None:
-    with zipfile.ZipFile(path, "w") as file:
-        for member in members:
-            file.writestr(member, b"x")
-    refused(path, UnsupportedModel, words)
-
-
-def test_a_named_pipe(path: Path, refused: Refused) -> None:
-    os.mkfifo(path)
-    refused(path, UsageError, "not a regular file")
-
-
-def test_no_file(path: Path, refused: Refused) -> None:
-    refused(path, UsageError, "no file")
-
-
-def test_a_folder_without_weights(path: Path, refused: Refused) -> None:
-    path.mkdir()
-    refused(path, UsageError, "model.safetensors")
-
-
-def test_a_saved_model_folder(path: Path, refused: Refused) -> None:
-    path.mkdir()
-    (path / "saved_model.pb").write_bytes(b"\x08\x01")
-    refused(path, UnsupportedModel, "SavedModel", "ONNX")
-
-
-def test_a_folder_in_shards(path: Path, refused: Refused) -> None:
-    path.mkdir()
-    (path / "model.safetensors.index.json").write_text("{}")
-    refused(path, UnsupportedModel, "shards")
-
-
-@pytest.mark.parametrize(
-    ("names", "kind"),
-    [
-        (
-            ["backbone.body.conv1.weight", "rpn.head.conv.0.0.weight", "roi_heads.box_head.fc6.weight"],
-            "object detector",
-        ),
-        (["model.0.conv.weight", "model.22.cv2.0.0.conv.weight", "model.22.dfl.conv.weight"], "object detector"),
-        (["backbone.conv1.weight", "classifier.0.weight", "aux_classifier.0.weight"], "segmentation"),
-        (["bert.embeddings.word_embeddings.weight", "bert.pooler.dense.weight"], "language model"),
-        (["model.embed_tokens.weight", "model.layers.0.self_attn.q_proj.weight", "lm_head.weight"], "language model"),
-        (["visual.conv1.weight", "logit_scale", "text_projection"], "image-and-text"),
-        (["base_model.model.fc.lora_A.weight"], "LoRA"),
-    ],
-)
-def test_weights_of_another_kind_of_network(path: Path, refused: Refused, names: list[str], kind: str) -> None:
-    save_file({name: torch.ones(4, 4) for name in names}, path)
-    refused(path, UnsupportedModel, kind)
 
 
 def test_external_data_end_to_end(path: Path, refused: Refused) -> None:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import io
 import pickle
 import struct
 import warnings
 import zipfile
-from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 
@@ -336,48 +334,3 @@ def test_overlapping_members(path: Path, refused: Refused) -> None:
     directory = data.find(b"PK\x01\x02")
     path.write_bytes(data[:directory] + data[directory:].replace(struct.pack("<L", second), struct.pack("<L", first)))
     refused(path, UnreadableModel)
-
-
-# ---------------------------------------------------------------- what is no checkpoint of ours
-
-
-def test_a_state_dict_of_protocol_4(path: Path, refused: Refused) -> None:
-    torch.save(WEIGHTS, path, pickle_protocol=4)
-    refused(path, UnsupportedModel, "protocol 4", "torch.save's default protocol")
-
-
-def test_a_plain_pickle(path: Path, refused: Refused) -> None:
-    path.write_bytes(pickle.dumps(OrderedDict(a=1)))
-    refused(path, UnsupportedModel, "torch.save did not write")
-
-
-def test_a_scikit_learn_model(path: Path, refused: Refused) -> None:
-    path.write_bytes(b"\x80\x04csklearn.svm\nSVC\n)\x81}b.")
-    refused(path, UnsupportedModel, "sklearn", "does not unpickle")
-
-
-def test_a_pickled_payload_alone(path: Path, payload: object, refused: Refused) -> None:
-    path.write_bytes(pickle.dumps(payload))
-    refused(path, UnsafeModel, "posix.system")
-
-
-def test_torchscript(path: Path, refused: Refused) -> None:
-    torch.jit.save(torch.jit.trace(nn.Linear(3, 2), torch.ones(1, 3)), path)
-    refused(path, UnsupportedModel, "TorchScript", "Export the original network to ONNX")
-
-
-def test_an_exported_program(path: Path, refused: Refused) -> None:
-    buffer = io.BytesIO()
-    torch.export.save(torch.export.export(nn.Linear(3, 2), (torch.ones(1, 3),)), buffer)
-    path.write_bytes(buffer.getvalue())
-    refused(path, UnsupportedModel, ".pt2")
-
-
-def test_a_whole_network_in_the_old_format(path: Path, refused: Refused) -> None:
-    torch.save(nn.Linear(3, 2), path, _use_new_zipfile_serialization=False)
-    refused(path, UnsupportedModel, "old format")
-
-
-def test_only_an_optimiser(path: Path, refused: Refused) -> None:
-    torch.save({"state": {}, "param_groups": [{"lr": 0.1}]}, path)
-    refused(path, UnsupportedModel, "no weights")

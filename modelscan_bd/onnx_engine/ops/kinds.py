@@ -1,8 +1,9 @@
 """How a kernel says, by its signature alone, what it wants of an ONNX node.
 
 A kernel is a plain function of torch tensors. Positional parameters are the node's inputs, in order; keyword-only
-ones are its attributes, by ONNX name and with ONNX's default. A parameter annotated `Ints`, `Numbers` or `Scalar` wants Python
-numbers: the engine computes them at load time wherever it can, so that shapes are not tensors when the net runs.
+ones are its attributes, by ONNX name and with ONNX's default. A parameter annotated `Ints`, `Numbers` or `Scalar`
+wants Python numbers: the engine computes them at load time wherever it can, so that shapes are not tensors when the
+net runs.
 The keyword `outputs` is given the number of outputs the node names; `input_dtype` its first input's element type.
 """
 
@@ -27,9 +28,10 @@ class Kind(Enum):
     SCALAR = auto()
 
 
+Number: TypeAlias = int | float | bool
 Ints: TypeAlias = Annotated[tuple[int, ...], Kind.NUMBERS]
-Numbers: TypeAlias = Annotated[tuple[float, ...], Kind.NUMBERS]
-Scalar: TypeAlias = Annotated[int | float | bool, Kind.SCALAR]
+Numbers: TypeAlias = Annotated[tuple[Number, ...], Kind.NUMBERS]
+Scalar: TypeAlias = Annotated[Number, Kind.SCALAR]
 Kernel: TypeAlias = Callable[..., Tensor | tuple[Tensor, ...]]
 Table: TypeAlias = Mapping[str, Kernel]
 
@@ -67,12 +69,12 @@ def _kind(hint: object) -> Kind:
     return Kind.TENSOR
 
 
-def numbers_of(tensor: Tensor) -> tuple[float, ...]:
+def numbers_of(tensor: Tensor) -> tuple[Number, ...]:
     """For shapes and the like that are only known when the net runs."""
     return tuple(tensor.flatten().tolist())
 
 
-def scalar_of(tensor: Tensor) -> float:
+def scalar_of(tensor: Tensor) -> Number:
     """For single numbers that are only known when the net runs."""
     return tensor.reshape(()).item()
 

@@ -84,7 +84,9 @@ def layer_normalization(
     mean = work.mean(over, keepdim=True)
     inverse = torch.rsqrt(((work - mean) ** 2).mean(over, keepdim=True) + epsilon)
     y = ((work - mean) * inverse).to(x.dtype) * scale
-    return (y if bias is None else y + bias, mean, inverse)[:outputs] if outputs > 1 else y + (0 if bias is None else bias)
+    return (
+        (y if bias is None else y + bias, mean, inverse)[:outputs] if outputs > 1 else y + (0 if bias is None else bias)
+    )
 
 
 def rms_normalization(
@@ -109,9 +111,7 @@ def lp_normalization(x: Tensor, *, axis: int = -1, p: int = 2) -> Tensor:
     return torch.where(norm == 0, 0, x / torch.where(norm == 0, 1, norm))
 
 
-def local_response(
-    x: Tensor, *, size: int, alpha: float = 1e-4, beta: float = 0.75, bias: float = 1.0
-) -> Tensor:
+def local_response(x: Tensor, *, size: int, alpha: float = 1e-4, beta: float = 0.75, bias: float = 1.0) -> Tensor:
     """Krizhevsky et al. 2012: each value is damped by the squares of its neighbours among the channels."""
     before, after = (size - 1) // 2, size - 1 - (size - 1) // 2
     squares = F.pad(x * x, (0, 0) * (x.dim() - 2) + (before, after))

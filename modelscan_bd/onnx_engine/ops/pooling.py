@@ -46,9 +46,9 @@ def max_pool(
     if ceil_mode:
         over = _overhang(tuple(x.shape[2:]), kernel_shape, strides, dilations, around)
         around = (*around[:n], *(a + o for a, o in zip(around[n:], over, strict=True)))
-    if outputs == 1 and is_symmetric(around) and all(2 * p <= k for p, k in zip(around, kernel_shape, strict=False)):
-        if x.is_floating_point():
-            return _MAX[n](x, kernel_shape, strides, around[:n], dilations)
+    plain = outputs == 1 and x.is_floating_point() and is_symmetric(around)
+    if plain and all(2 * p <= k for p, k in zip(around, kernel_shape, strict=False)):
+        return _MAX[n](x, kernel_shape, strides, around[:n], dilations)
     lowest = -torch.inf if x.is_floating_point() else torch.iinfo(x.dtype).min
     padded = pad_spatial(x, around, lowest)
     work = padded if x.is_floating_point() else padded.to(torch.float64)
@@ -83,9 +83,7 @@ def max_unpool(
     """Indices count within the flattened tensor of the default size, whatever `output_shape` asks for around it."""
     n = len(kernel_shape)
     strides, pads = strides or (1,) * n, pads or (0,) * (2 * n)
-    sizes = tuple(
-        (s - 1) * strides[i] + kernel_shape[i] - pads[i] - pads[i + n] for i, s in enumerate(x.shape[2:])
-    )
+    sizes = tuple((s - 1) * strides[i] + kernel_shape[i] - pads[i] - pads[i + n] for i, s in enumerate(x.shape[2:]))
     flat = x.new_zeros(x.shape[:2].numel() * torch.Size(sizes).numel())
     y = flat.scatter(0, indices.flatten(), x.flatten()).reshape(*x.shape[:2], *sizes)
     if output_shape is None:

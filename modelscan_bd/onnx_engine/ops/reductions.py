@@ -8,12 +8,14 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from modelscan_bd.onnx_engine.ops.kinds import Ints, Scalar, Table
+from modelscan_bd.onnx_engine.ops.kinds import Ints, Number, Scalar, Table
 
 Axes = tuple[int, ...]
 
 
-def _over(x: Tensor, axes: Axes | None, keepdims: int, noop: int, reduce: Callable[[Tensor, Axes, bool], Tensor]) -> Tensor:
+def _over(
+    x: Tensor, axes: Axes | None, keepdims: int, noop: int, reduce: Callable[[Tensor, Axes, bool], Tensor]
+) -> Tensor:
     """Applies `reduce` over `axes`; none given means all, or with `noop` each element on its own."""
     if not axes and noop:
         return reduce(x.unsqueeze(0), (0,), False)
@@ -67,7 +69,7 @@ def _min(x: Tensor, axes: Axes, keep: bool) -> Tensor:
     return x.amin(axes, keep)
 
 
-def _extreme(dtype: torch.dtype, sign: int) -> float:
+def _extreme(dtype: torch.dtype, sign: int) -> Number:
     """What the extreme of nothing is."""
     if dtype is torch.bool:
         return sign > 0
@@ -89,7 +91,8 @@ def reduce_l2(x: Tensor, axes: Ints | None = None, *, keepdims: int = 1, noop_wi
 
 def _norm(x: Tensor, axes: Axes, keep: bool) -> Tensor:
     if x.is_floating_point():
-        return torch.linalg.vector_norm(x, 2, axes, keep)
+        norm: Tensor = torch.linalg.vector_norm(x, 2, axes, keep)
+        return norm
     return torch.sqrt((x.double() ** 2).sum(axes, keep)).to(x.dtype)
 
 

@@ -1,4 +1,4 @@
-"""Resampling of pictures. Every mode of Resize is a small matrix per axis, so that all share one differentiable path."""
+"""Resampling of pictures. Every mode of Resize is a small matrix per axis: one differentiable path for all."""
 
 from __future__ import annotations
 
@@ -14,6 +14,9 @@ from torch import Tensor
 
 from modelscan_bd.errors import UnsupportedModel
 from modelscan_bd.onnx_engine.ops.kinds import Numbers, Table
+
+
+_LARGEST: Final = 2**26  # elements of one axis's matrix: from and to 8192 pixels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +84,8 @@ def _target(
 def _along(
     x: Tensor, axis: int, size: int, scale: float, window: tuple[float, float] | None, how: Sampling, outside: float
 ) -> Tensor:
+    if x.shape[axis] * size > _LARGEST:
+        raise UnsupportedModel(f"a Resize from {x.shape[axis]} to {size} pixels is larger than bdscan computes")
     places = _places(x.shape[axis], size, scale, window, how.position)
     weights = _weights(places, x.shape[axis], scale, how)
     if how.mode == "nearest":
@@ -165,9 +170,7 @@ def _cubic(away: Tensor, a: float) -> Tensor:
 
 def upsample(x: Tensor, scales: Numbers, *, mode: str = "nearest") -> Tensor:
     """Resize's forerunner, up to opset 9."""
-    return resize(
-        x, None, scales, coordinate_transformation_mode="asymmetric", mode=mode, nearest_mode="floor"
-    )
+    return resize(x, None, scales, coordinate_transformation_mode="asymmetric", mode=mode, nearest_mode="floor")
 
 
 def grid_sample(

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from modelscan_bd.errors import UnsupportedModel
-from modelscan_bd.onnx_engine.ops.kinds import Ints, Scalar, Table
+from modelscan_bd.onnx_engine.ops.kinds import Ints, Number, Scalar, Table
 from modelscan_bd.onnx_engine.tensors import dtype_of
 
 
@@ -65,10 +65,12 @@ def split(
 ) -> tuple[Tensor, ...]:
     """Without sizes: equal parts, the last one smaller where the axis does not divide."""
     if sizes is None:
-        count = num_outputs or outputs
+        count = outputs if num_outputs is None else num_outputs
+        if count != outputs:
+            raise ValueError(f"{count} parts for {outputs} outputs")
         part = -(-x.shape[axis] // count)
         sizes = tuple(max(0, min(part, x.shape[axis] - i * part)) for i in range(count))
-    return x.split(list(sizes), axis)
+    return tuple(torch.split(x, list(sizes), axis))
 
 
 def expand(x: Tensor, shape: Ints) -> Tensor:
@@ -141,7 +143,7 @@ def size(x: Tensor) -> Tensor:
     return torch.tensor(x.shape.numel(), dtype=torch.int64)
 
 
-def constant_of_shape(shape: Ints, *, value: float = 0.0, value_dtype: torch.dtype = torch.float32) -> Tensor:
+def constant_of_shape(shape: Ints, *, value: Number = 0.0, value_dtype: torch.dtype = torch.float32) -> Tensor:
     return torch.full(tuple(shape), value, dtype=value_dtype)
 
 
