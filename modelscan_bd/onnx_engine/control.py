@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import onnx
 import torch
@@ -15,6 +15,7 @@ from modelscan_bd.onnx_engine.tensors import attributes
 from modelscan_bd.onnx_engine.values import Call, Value
 
 
+@runtime_checkable
 class Scope(Protocol):
     """The walk through a graph, as far as control flow needs it."""
 

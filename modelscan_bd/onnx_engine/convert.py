@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import onnx
 import torch
 from torch import Tensor, nn
 
-from modelscan_bd.errors import UnsupportedModel
+from modelscan_bd.errors import UnreadableModel, UnsupportedModel
 from modelscan_bd.onnx_engine.batch import Batch, batch_of, frees_well
 from modelscan_bd.onnx_engine.gate import Parity, compare, gradient_error, pictures
-from modelscan_bd.onnx_engine.head import Head, find_head
+from modelscan_bd.onnx_engine.head import Head, find_head, is_flat
 from modelscan_bd.onnx_engine.inputs import Input, input_hints, input_of
 from modelscan_bd.onnx_engine.limits import Limits, TooMuch
 from modelscan_bd.onnx_engine.lowering import Lowering
@@ -54,7 +55,11 @@ def to_torch(model: onnx.ModelProto) -> nn.Module:
     A batch that the file fixes is freed where the result stays the same; else the module works batch by batch.
     Not compared with onnxruntime: `convert` does that. Raises UnsupportedModel or UnreadableModel.
     """
-    limits = Limits()
+    with _well_formed():
+        return _to_torch(model, Limits())
+
+
+def _to_torch(model: onnx.ModelProto, limits: Limits) -> nn.Module:
     ready = prepared(model, limits, keep_ends=True)
     outputs = [o.name for o in ready.graph.output]
     free = batch_of(ready.graph, relax=True)
@@ -88,14 +93,24 @@ def convert(model: onnx.ModelProto) -> Conversion:
     The reason for the latter is in `notes`. Raises UnreadableModel where the file is broken, UnsupportedModel where
     it is no image classifier, asks for more than `Limits` allow, or does not run in onnxruntime either.
     """
-    limits = Limits()
-    entrance = input_of(model)
+    with _well_formed():
+        entrance = input_of(model)
+        try:
+            return _differentiable(model, entrance, Limits())
+        except TooMuch:
+            raise
+        except UnsupportedModel as why:
+            return _black_box(model, entrance, why)
+
+
+@contextlib.contextmanager
+def _well_formed() -> Iterator[None]:
+    """What a graph breaks that lacks an input, an output or an attribute which its operators cannot do without."""
     try:
-        return _differentiable(model, entrance, limits)
-    except TooMuch:
-        raise
-    except UnsupportedModel as why:
-        return _black_box(model, entrance, why)
+        yield
+    except (IndexError, KeyError, ValueError, TypeError, AttributeError, ArithmeticError, RuntimeError) as why:
+        reason = (str(why).splitlines() or [""])[0][:200]
+        raise UnreadableModel(f"the model's graph is malformed ({type(why).__name__}: {reason})") from why
 
 
 def _differentiable(model: onnx.ModelProto, entrance: Input, limits: Limits) -> Conversion:
@@ -193,19 +208,26 @@ def _witness(model: onnx.ModelProto, head: Head) -> tuple[Reference, str]:
 
 def _black_box(model: onnx.ModelProto, entrance: Input, why: UnsupportedModel) -> Conversion:
     reference = Reference(model)
-    module = BlackBox(reference, reference.outputs[0], entrance.batch)
-    scores = module(_images(entrance, 3))
-    if scores.flatten(1).shape[1] < 2:
-        raise UnsupportedModel(f"the model's output '{reference.outputs[0]}' holds no scores of classes") from why
+    output, classes = _first_scores(reference, entrance)
+    module = BlackBox(reference, output, entrance.batch)
     return Conversion(
         module=module,
         differentiable=False,
-        classes=scores.flatten(1).shape[1],
+        classes=classes,
         input=entrance.name,
         shape=entrance.shape,
         layout=entrance.layout,
-        logits=reference.outputs[0],
+        logits=output,
         output=_output(module, entrance),
         hints=input_hints(model, entrance, model.graph, {}),
         notes=(f"gradients are not available: {why.what}",),
     )
+
+
+def _first_scores(reference: Reference, entrance: Input) -> tuple[str, int]:
+    """The first output with one number per class, and the number of classes; those called logits come before."""
+    for name in sorted(reference.outputs, key=lambda name: "logit" not in name.lower()):
+        scores = reference.run(_images(entrance, entrance.batch or 1), name)
+        if scores.is_floating_point() and is_flat(scores.shape):
+            return name, scores[0].numel()
+    raise UnsupportedModel("no output of the model holds one score per class")

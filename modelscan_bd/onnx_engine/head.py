@@ -40,7 +40,7 @@ def _scores(graph: onnx.GraphProto, sizes: Mapping[str, torch.Size | None]) -> s
     """The output with one number per class: of several the one computed last, or called logits."""
     position = {name: i for i, node in enumerate(graph.node) for name in node.output}
     floats = [o.name for o in graph.output if o.type.tensor_type.elem_type in (1, 10, 11, 16)]
-    flat = [name for name in floats if _is_flat(sizes.get(name))]
+    flat = [name for name in floats if is_flat(sizes.get(name))]
     if not flat:
         shown = {o.name: None if (s := sizes.get(o.name)) is None else list(s) for o in graph.output}
         raise UnsupportedModel(f"no output of the model holds one score per class: {shown}")
@@ -48,7 +48,7 @@ def _scores(graph: onnx.GraphProto, sizes: Mapping[str, torch.Size | None]) -> s
     return max(called or flat, key=lambda name: int(position.get(name, -1)))
 
 
-def _is_flat(size: torch.Size | None) -> bool:
+def is_flat(size: torch.Size | None) -> bool:
     """(n, k), with any number of ones behind; an unknown shape may be."""
     return size is None or (len(size) >= 2 and size[1:].numel() == max(size[1:]) and size[1:].numel() > 1)
 
@@ -62,7 +62,7 @@ def _before_squashing(
         passed.append(node.op_type)
         squashed = node.op_type in SQUASHING
         name = node.input[0]
-    if not squashed or not _is_flat(sizes.get(name)):
+    if not squashed or not is_flat(sizes.get(name)):
         return output, ()
     return name, tuple(passed)
 

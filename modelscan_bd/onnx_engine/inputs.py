@@ -14,7 +14,7 @@ from onnx import TensorProto
 from torch import Tensor
 
 from modelscan_bd.errors import UnsupportedModel
-from modelscan_bd.onnx_engine.tensors import attributes
+from modelscan_bd.onnx_engine.tensors import attributes, dtype_of
 from modelscan_bd.types import Hints, Layout
 
 CHANNELS: Final = (1, 3, 4)
@@ -49,6 +49,7 @@ def input_of(model: onnx.ModelProto) -> Input:
     dims = [d.dim_value if d.dim_value > 0 else None for d in kind.shape.dim]
     if len(dims) != 4:
         raise UnsupportedModel(f"the model's input '{free[0].name}' has {len(dims)} axes; a batch of images has four")
+    dtype_of(kind.elem_type)
     layout = _layout(dims, free[0].name, model.graph)
     c, h, w = (dims[1], dims[2], dims[3]) if layout is Layout.NCHW else (dims[3], dims[1], dims[2])
     raw = kind.elem_type in _RAW

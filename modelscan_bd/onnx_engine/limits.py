@@ -20,11 +20,11 @@ class TooMuch(UnsupportedModel):
 class Limits:
     """Ceilings far above any image classifier's needs."""
 
-    nodes: int = 40_000  # after local functions are expanded and loops unrolled
+    nodes: int = 25_000  # after local functions are expanded and loops unrolled
     depth: int = 16  # subgraphs within subgraphs, functions within functions
     elements: int = 2**30  # of one tensor
     folded: int = 2**28  # elements of all constants that the engine works out, together
-    trips: int = 1_000  # of one loop
+    trips: int = 200  # of one loop
 
     def check_results(self, op: str, name: str, results: Sequence[Tensor]) -> None:
         """Raises TooMuch where one result of a node would be larger than allowed."""
@@ -37,9 +37,10 @@ class Limits:
         for graph in graphs(model.graph, self):
             for weight in graph.initializer:
                 self._check_claim(weight)
-            for info in graph.input:
-                self._check_input(info)
-        total = sum(_Expansion(model, self).size(node) for graph in graphs(model.graph, self) for node in graph.node)
+        for info in model.graph.input:
+            self._check_input(info)
+        expansion = _Expansion(model, self)
+        total = sum(expansion.size(node) for graph in graphs(model.graph, self) for node in graph.node)
         if total > self.nodes:
             raise TooMuch(
                 f"the model has {total:,} nodes once its functions are expanded; at most {self.nodes:,} are read"

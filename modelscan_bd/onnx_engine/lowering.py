@@ -17,7 +17,7 @@ from modelscan_bd.onnx_engine.limits import Limits, TooMuch
 from modelscan_bd.onnx_engine.ops import OPERATORS
 from modelscan_bd.onnx_engine.ops.kinds import signature
 from modelscan_bd.onnx_engine.simplify import is_alias, simplified
-from modelscan_bd.onnx_engine.tensors import attributes, to_tensor
+from modelscan_bd.onnx_engine.tensors import attributes, label, to_tensor
 from modelscan_bd.onnx_engine.values import Call, Value, constant
 from modelscan_bd.onnx_engine.writer import Writer
 
@@ -92,7 +92,7 @@ class Lowering:
         if shapes is not None:
             self._limits.check_results(call.op, call.name, shapes[0])
         if call.is_constant:
-            self._fold(call, shapes)
+            self._fold(shapes)
             return [self.constant(n, t) for n, t in zip(outputs, call.contents(0), strict=False)]
         known = None
         if call.is_known and shapes is not None and all(t.numel() <= _SHAPE_ARITHMETIC for s in shapes for t in s):
@@ -162,7 +162,7 @@ class Lowering:
             value = torch.tensor(value, dtype=torch.float32 if "float" in key else torch.int64)
         return self.constant(node.output[0], value)
 
-    def _fold(self, call: Call, shapes: list[tuple[Tensor, ...]] | None) -> None:
+    def _fold(self, shapes: list[tuple[Tensor, ...]] | None) -> None:
         self._folded += sum(t.numel() for t in shapes[0]) if shapes else 0
         if self._folded > self._limits.folded:
             raise TooMuch(f"the model's constants take more than {self._limits.folded:,} elements to work out")
@@ -170,7 +170,3 @@ class Lowering:
 
 def _same(a: tuple[Tensor, ...], b: tuple[Tensor, ...]) -> bool:
     return all(x.shape == y.shape and torch.equal(x, y) for x, y in zip(a, b, strict=True))
-
-
-def label(node: onnx.NodeProto) -> str:
-    return node.name or next(iter(node.output), "")

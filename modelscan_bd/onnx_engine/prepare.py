@@ -18,7 +18,7 @@ from modelscan_bd.onnx_engine.limits import Limits, graphs
 from modelscan_bd.onnx_engine.ops import OPERATORS
 from modelscan_bd.onnx_engine.opset import DEFAULT_DOMAINS, normalised, opset_of
 from modelscan_bd.onnx_engine.order import ordered
-from modelscan_bd.onnx_engine.source import detached
+from modelscan_bd.onnx_engine.source import Source, detached
 from modelscan_bd.onnx_engine.tensors import to_tensor
 
 CONTROL = frozenset({"Constant", "If", "Loop"})
@@ -48,7 +48,7 @@ def prepared(model: onnx.ModelProto, limits: Limits, *, keep_ends: bool = False)
     limits.check_model(model)
     source = detached(model)
     inlined(source.model)
-    _sort(source.model, limits)
+    _sort(source, limits)
     source = normalised(source)
     graph, opset = source.model.graph, opset_of(source.model)
     weights = {name: to_tensor(w) for name, w in source.weights.items()}
@@ -66,9 +66,10 @@ def prepared(model: onnx.ModelProto, limits: Limits, *, keep_ends: bool = False)
     return Prepared(graph=graph, opset=opset, weights=weights, rewrites=tuple(rewrites), tolerance=tolerance)
 
 
-def _sort(model: onnx.ModelProto, limits: Limits) -> None:
-    for graph in graphs(model.graph, limits):
-        nodes = ordered(graph.node, {i.name for i in graph.input} | {w.name for w in graph.initializer})
+def _sort(source: Source, limits: Limits) -> None:
+    for graph in graphs(source.model.graph, limits):
+        given = {i.name for i in graph.input} | {w.name for w in graph.initializer} | set(source.weights)
+        nodes = ordered(graph.node, given)
         if any(a is not b for a, b in zip(nodes, graph.node, strict=True)):
             copies = [onnx.NodeProto.FromString(n.SerializeToString()) for n in nodes]
             del graph.node[:]
@@ -80,7 +81,9 @@ def _refuse_unknown(graph: onnx.GraphProto, opset: int, limits: Limits) -> None:
     for part in graphs(graph, limits):
         for node in part.node:
             if not _is_known(node, opset):
-                unknown.setdefault(f"{node.domain}.{node.op_type}".lstrip("."), []).append(node.name or next(iter(node.output), ""))
+                unknown.setdefault(f"{node.domain}.{node.op_type}".lstrip("."), []).append(
+                    node.name or next(iter(node.output), "")
+                )
     if unknown:
         listed = "; ".join(
             f"{op} ({', '.join(names[:5])}{', ...' if len(names) > 5 else ''})" for op, names in sorted(unknown.items())

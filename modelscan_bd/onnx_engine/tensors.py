@@ -80,6 +80,11 @@ def _from_array(array: np.ndarray, dtype: torch.dtype) -> Tensor:
     return torch.from_numpy(np.array(array, order="C", copy=not array.flags.writeable)).to(dtype)
 
 
+def label(node: onnx.NodeProto) -> str:
+    """What to call a node: by its name, or else by what it produces."""
+    return node.name or next(iter(node.output), "")
+
+
 def attributes(node: onnx.NodeProto) -> dict[str, object]:
     """A node's attributes as plain Python values and tensors; texts are checked to be mere words."""
     return {a.name: _attribute(node, a) for a in node.attribute if not a.ref_attr_name}

@@ -59,4 +59,5 @@ def test_each_image_is_a_moved_copy_of_its_own_row(kind: Augmentation) -> None:
         assert places
         seen |= places
     assert {top for top, _, _ in seen} == set(range(2 * pad + 1))
+    assert len({(top, left) for top, left, _ in seen}) > 3 * (2 * pad + 1), "up and sideways are drawn apart"
     assert {flipped for _, _, flipped in seen} == ({False, True} if kind is Augmentation.CROP_FLIP else {False})

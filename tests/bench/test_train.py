@@ -66,6 +66,16 @@ def test_a_training_cut_off_and_resumed_ends_in_the_same_weights(
     assert (resumed.ba, resumed.asr, resumed.poisoned) == (truth.ba, truth.asr, truth.poisoned)
 
 
+@pytest.mark.parametrize("epochs_done", [1, 3])
+def test_the_learning_rate_follows_the_whole_training(epochs_done: int, data: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(PowerCut):
+        train_model(SPEC, data, out=tmp_path, watch=CutsAt(epochs_done / 3 - 0.01))
+    state = torch.load(tmp_path / "progress.pt", weights_only=True)
+    steps = 8  # of 64 images, to see 480
+    assert state["epoch"] == epochs_done
+    assert state["optimizer"]["param_groups"][0]["lr"] == SPEC.recipe.lr_at(steps * epochs_done - 1, steps * 3)
+
+
 def test_another_seed_ends_elsewhere(data: Dataset, whole: Path, tmp_path: Path) -> None:
     train_model(dataclasses.replace(SPEC, seed=6), data, out=tmp_path)
     assert not same_weights(tmp_path, whole)

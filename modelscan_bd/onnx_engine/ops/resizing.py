@@ -15,7 +15,6 @@ from torch import Tensor
 from modelscan_bd.errors import UnsupportedModel
 from modelscan_bd.onnx_engine.ops.kinds import Numbers, Table
 
-
 _LARGEST: Final = 2**26  # elements of one axis's matrix: from and to 8192 pixels
 
 
