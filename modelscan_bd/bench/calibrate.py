@@ -1,11 +1,15 @@
 """From measured scores to a rule's levels, with the false-alarm rate that stands behind them.
 
-`suspicious` is the split-conformal upper quantile of the benign models' scores (Vovk et al. 2005, Algorithmic Learning
-in a Random World): a new benign model, exchangeable with these, reaches it with probability ALPHA at most. With
-fewer than 1 / ALPHA - 1 models no such quantile exists, and the largest benign score stands in for it.
+A verdict follows the worst of several rules, so each rule gets an equal share of the false alarms that the verdict may
+raise (Bonferroni): ALPHA for `suspicious`, FAR for `infected`.
 
-`infected` is an extrapolation and is called one: the score that one benign model in a hundred reaches if benign scores
-follow a Gumbel law (each is a maximum over classes), fitted by moments. It never lies below `suspicious`.
+`suspicious` is the split-conformal upper quantile of the benign models' scores (Vovk et al. 2005, Algorithmic Learning
+in a Random World): a new benign model, exchangeable with these, passes it with no more than that probability. With
+too few models no such quantile exists; then the largest benign score stands in for it, or the extrapolation below
+where that is higher.
+
+`infected` is an extrapolation and is called one: the score that so small a share of benign models would reach if
+their scores follow a Gumbel law (each is a maximum over classes), fitted by moments. It never lies below `suspicious`.
 
 Infected models set no level. They only say how well the score tells the two apart.
 """
@@ -20,14 +24,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import final
 
-from scipy.stats import binomtest, mannwhitneyu
-
-from modelscan_bd import rulebook
+from modelscan_bd import rulebook, stats
 from modelscan_bd.errors import UsageError
 from modelscan_bd.types import Calibration, Rule
 
-ALPHA = 0.05  # share of benign models that may be called suspicious
-FAR = 0.01  # share of benign models that may be called infected
+ALPHA = 0.05  # share of benign models that may be called suspicious, by any rule
+FAR = 0.01  # share of benign models that may be called infected, by any rule
 
 _FEWEST = 5  # benign models; below that a calibration is no more than a guess
 _EULER = 0.5772156649015329
@@ -43,8 +45,11 @@ class Sample:
     infected: bool
 
 
-def calibrate(rule: Rule, samples: Sequence[Sample], *, suite: str, date: str) -> Rule:
-    """The rule with levels from these samples. Raises UsageError where too few of them are benign."""
+def calibrate(rule: Rule, samples: Sequence[Sample], *, rules: int, suite: str, date: str) -> Rule:
+    """The rule, one of `rules` that judge together, with levels from these samples.
+
+    Raises UsageError where too few of them are benign.
+    """
     benign = [sample.score for sample in samples if not sample.infected]
     infected = [sample.score for sample in samples if sample.infected]
     if len(benign) < _FEWEST:
@@ -52,34 +57,43 @@ def calibrate(rule: Rule, samples: Sequence[Sample], *, suite: str, date: str) -
             f"{rule.id}: {len(benign)} benign models gave the score '{rule.score}'",
             remedy=f"At least {_FEWEST} are needed.",
         )
-    suspicious = _just_above(conformal_quantile(benign, alpha=ALPHA))
+    suspicious = _just_above(upper_level(benign, share=ALPHA / rules))
     alarms = sum(score >= suspicious for score in benign)
-    interval = binomtest(alarms, len(benign)).proportion_ci(confidence_level=0.95, method="wilson")
+    low, high = stats.wilson(alarms, len(benign))
     return replace(
         rule,
         suspicious=suspicious,
-        infected=max(suspicious, _just_above(gumbel_quantile(benign, share=FAR))),
+        infected=max(suspicious, _just_above(gumbel_quantile(benign, share=FAR / rules))),
         calibration=Calibration(
             suite=suite,
             benign=len(benign),
             infected=len(infected),
             false_alarms=alarms / len(benign),
-            interval=(round(float(interval.low), 4), round(float(interval.high), 4)),
-            auroc=auroc(benign, infected),
+            interval=(round(low, 4), round(high, 4)),
+            auroc=stats.auroc(benign, infected) if infected else None,
             date=date,
-            method=f"conformal quantile at {ALPHA} of benign scores; infected by a Gumbel tail at {FAR}",
+            method=f"benign scores: conformal quantile at {ALPHA}/{rules}, Gumbel tail where n is too small for it; "
+            f"infected: Gumbel tail at {FAR}/{rules}",
         ),
     )
 
 
-def conformal_quantile(benign: Sequence[float], *, alpha: float) -> float:
-    """The ceil((n + 1)(1 - alpha))-th smallest score, or the largest where n is too small for that.
-
-    >>> conformal_quantile([1.0, 2.0, 3.0], alpha=0.05)
-    3.0
+def upper_level(benign: Sequence[float], *, share: float) -> float:
+    """The score that a share of benign models may pass: conformal where there are models enough, else the larger of
+    the largest score and the Gumbel law's.
     """
-    rank = math.ceil((len(benign) + 1) * (1 - alpha))
-    return sorted(benign)[min(rank, len(benign)) - 1]
+    quantile = conformal_quantile(benign, share=share)
+    return max(max(benign), gumbel_quantile(benign, share=share)) if quantile is None else quantile
+
+
+def conformal_quantile(benign: Sequence[float], *, share: float) -> float | None:
+    """The ceil((n + 1)(1 - share))-th smallest score, or None where n is too small for there to be one.
+
+    >>> conformal_quantile([1.0, 2.0, 3.0], share=0.5)
+    2.0
+    """
+    rank = math.ceil((len(benign) + 1) * (1 - share))
+    return sorted(benign)[rank - 1] if rank <= len(benign) else None
 
 
 def gumbel_quantile(benign: Sequence[float], *, share: float) -> float:
@@ -87,17 +101,6 @@ def gumbel_quantile(benign: Sequence[float], *, share: float) -> float:
     width = statistics.stdev(benign) * math.sqrt(6) / math.pi
     centre = statistics.fmean(benign) - _EULER * width
     return centre - width * math.log(-math.log1p(-share))
-
-
-def auroc(benign: Sequence[float], infected: Sequence[float]) -> float | None:
-    """The share of pairs in which the infected model scores higher, ties by half; None without infected models.
-
-    >>> auroc([1.0, 2.0], [3.0, 2.0])
-    0.875
-    """
-    if not benign or not infected:
-        return None
-    return float(mannwhitneyu(infected, benign).statistic) / (len(benign) * len(infected))
 
 
 def write_rule(rule: Rule, file: Path) -> None:

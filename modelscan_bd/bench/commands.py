@@ -53,11 +53,12 @@ def calibrate(results: tuple[Path, ...], folder: Path, suite: str) -> None:
     """Replaces the levels of the rules in a folder by those that the RESULTS of `measure` give."""
     found = read(results)
     today = datetime.now(UTC).date().isoformat()
-    for file in sorted(folder.glob("*.toml")):
-        rule = rulebook.parse(file.read_text(encoding="utf-8"), origin=file.name)
-        if isinstance(rule, Rule):
-            better = calibrated(rule, samples(found, rule.detector, rule.score), suite=suite, date=today)
-            write_rule(better, file)
-            base = better.calibration
-            power = "no infected models" if base.auroc is None else f"AUROC {base.auroc:.3f}"
-            click.echo(f"{rule.id}: suspicious {better.suspicious:g}, infected {better.infected:g}, {power}")
+    files = {file: rulebook.parse(file.read_text(encoding="utf-8"), origin=file.name) for file in folder.glob("*.toml")}
+    rules = {file: rule for file, rule in sorted(files.items()) if isinstance(rule, Rule)}
+    for file, rule in rules.items():
+        scores = samples(found, rule.detector, rule.score)
+        better = calibrated(rule, scores, rules=len(rules), suite=suite, date=today)
+        write_rule(better, file)
+        base = better.calibration
+        power = "no infected models" if base.auroc is None else f"AUROC {base.auroc:.3f}"
+        click.echo(f"{rule.id}: suspicious {better.suspicious:g}, infected {better.infected:g}, {power}")

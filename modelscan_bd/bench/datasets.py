@@ -114,7 +114,10 @@ def _folder(name: str, path: Path, size: int) -> Dataset:
     class_names = tuple(sorted(folder.name for folder in (path / "train").glob("*/")))
     if not class_names or not (path / "test").is_dir():
         raise UsageError(f"{path} has no train/ and test/ with a folder for each class", remedy="Arrange it so.")
-    train, test = (_stack(_pictures(path / part, class_names), size) for part in ("train", "test"))
+    try:
+        train, test = (_stack(_pictures(path / part, class_names), size) for part in ("train", "test"))
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read as pictures: {error}", remedy="Mend or remove that file.") from error
     return Dataset(name=name, class_names=class_names, train=train, test=test)
 
 
@@ -158,6 +161,8 @@ def _classes_of(data: Any) -> tuple[str, ...]:
 def _stack(pictures: Iterable[tuple[Image.Image, int]], size: int) -> Split:
     """Bytes of all pictures, as they are where they have one size, else resized to `size`."""
     decoded = [(picture if picture.mode in ("L", "RGB") else picture.convert("RGB"), int(k)) for picture, k in pictures]
+    if not decoded:
+        raise UsageError("the data set has no pictures in one of its halves", remedy="Fill both train and test.")
     if len({picture.size for picture, _ in decoded}) > 1 or decoded[0][0].width > size:
         decoded = [(picture.resize((size, size), Image.Resampling.BILINEAR), label) for picture, label in decoded]
     arrays = [np.atleast_3d(np.asarray(picture)) for picture, _ in decoded]

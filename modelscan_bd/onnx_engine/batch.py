@@ -20,8 +20,11 @@ from modelscan_bd.onnx_engine.values import Call, Value
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """`sizes` are the witnesses: the batch sizes at which shapes are worked out. `input` is the picture's name,
-    None where the graph has no single input to vary. `relax`: the file fixed the batch and the engine frees it."""
+    """`sizes` are the witnesses: the batch sizes at which shapes are worked out.
+
+    `input` is the picture's name, None where the graph has no single input to vary. `relax`: the file fixed the batch
+    and the engine frees it.
+    """
 
     input: str | None = None
     sizes: tuple[int, ...] = (1,)
@@ -108,6 +111,9 @@ def _close(a: Tensor, b: Tensor) -> bool:
     return torch.allclose(a.double(), b.double(), rtol=1e-3, atol=1e-4 * scale, equal_nan=True)
 
 
+# what an export at a fixed batch has baked in, by operator
+
+
 def relaxed(call: Call, batch: Batch) -> Call:
     """The same call with the batch put back into constants that an export at a fixed batch has baked in."""
     rule = _RULES.get(call.op)
@@ -129,7 +135,7 @@ def _reshape(call: Call, _: Batch) -> Call:
     grown = [
         [s * d.shape[axis] // before[axis] if i == place else s for i, s in enumerate(wanted)] for d in data.shapes
     ]
-    return _with(call, 1, dataclasses.replace(target, known=tuple(torch.tensor(g) for g in grown), node=None))
+    return _with_target(call, target, grown)
 
 
 def _resolved(target: list[int], size: torch.Size, allowzero: int) -> list[int]:
@@ -157,7 +163,7 @@ def _expand(call: Call, batch: Batch) -> Call:
     if place < 0 or wanted[place] != batch.sizes[0]:
         return call
     grown = [[d.shape[axis] if i == place else s for i, s in enumerate(wanted)] for d in data.shapes]
-    return _with(call, 1, dataclasses.replace(target, known=tuple(torch.tensor(g) for g in grown), node=None))
+    return _with_target(call, target, grown)
 
 
 def _batch_axis(value: Value) -> int | None:
@@ -168,9 +174,10 @@ def _batch_axis(value: Value) -> int | None:
     return axes[0] if len(axes) == 1 else None
 
 
-def _with(call: Call, position: int, operand: Value) -> Call:
-    operands = (*call.operands[:position], operand, *call.operands[position + 1 :])
-    return dataclasses.replace(call, operands=operands)
+def _with_target(call: Call, target: Value, grown: list[list[int]]) -> Call:
+    """The call with another shape to reach at each witness; it is written as numbers, so no node holds it."""
+    operand = dataclasses.replace(target, known=tuple(torch.tensor(sizes) for sizes in grown))
+    return dataclasses.replace(call, operands=(call.operands[0], operand))
 
 
 def _concat(call: Call, batch: Batch) -> Call:
@@ -189,13 +196,12 @@ def _one_row(value: Value, axis: int, batch: int) -> Value:
     if not value.is_constant or value.known is None:
         return value
     rows = value.known[0]
-    if (
-        rows.dim() <= axis
-        or rows.shape[axis] != batch
-        or not torch.equal(rows, rows.narrow(axis, 0, 1).expand_as(rows))
-    ):
+    if rows.dim() <= axis or rows.shape[axis] != batch:
         return value
-    return dataclasses.replace(value, known=(rows.narrow(axis, 0, 1).clone(),) * len(value.known))
+    first = rows.narrow(axis, 0, 1)
+    if not torch.equal(rows, first.expand_as(rows)):
+        return value
+    return dataclasses.replace(value, known=(first.clone(),) * len(value.known))
 
 
 def concat_repeating(*xs: Tensor, axis: int, batch_axis: int) -> Tensor:

@@ -55,6 +55,10 @@ class Reference:
         self.dtype = _NUMPY.get(inputs[0].type, np.float32) if inputs else np.float32
         self.outputs = tuple(o.name for o in self._session.get_outputs())
 
+    def __deepcopy__(self, memo: dict[int, object]) -> Reference:
+        """A session is never changed, so a copy of a module shares it."""
+        return self
+
     def run(self, x: Tensor, output: str) -> Tensor:
         """One output for one input, in the input's own type. Raises UnsupportedModel where onnxruntime fails."""
         options = ort.RunOptions()
@@ -120,7 +124,10 @@ class InParts(nn.Module):
         self.module = module
         self._batch = batch
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor | tuple[Tensor, ...]:
         if len(x) == self._batch:
             return self.module(x)  # type: ignore[no-any-return]
-        return torch.cat([self.module(part) for part in in_parts(x, self._batch)])[: len(x)]
+        results = [self.module(part) for part in in_parts(x, self._batch)]
+        if isinstance(results[0], tuple):
+            return tuple(torch.cat(column)[: len(x)] for column in zip(*results, strict=True))
+        return torch.cat(results)[: len(x)]

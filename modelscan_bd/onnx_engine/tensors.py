@@ -56,17 +56,21 @@ def to_tensor(proto: onnx.TensorProto) -> Tensor:
         raise UnreadableModel(f"the weights '{proto.name}' lie in an external file that was not loaded")
     dtype = dtype_of(proto.data_type)
     claimed = elements(list(proto.dims))
-    if proto.raw_data and len(proto.raw_data) != claimed * dtype.itemsize:
-        raise UnreadableModel(f"the tensor '{proto.name}' claims {claimed} elements but brings other bytes")
-    if not proto.raw_data and claimed > 8 * _listed(proto):
+    if raw := proto.raw_data:  # read once: every access copies
+        if len(raw) != claimed * dtype.itemsize:
+            raise UnreadableModel(f"the tensor '{proto.name}' claims {claimed} elements but brings other bytes")
+        return _from_bytes(raw, dtype).reshape(tuple(proto.dims))
+    if claimed > 8 * _listed(proto):
         raise UnreadableModel(f"the tensor '{proto.name}' claims {claimed} elements but brings none")
-    if dtype is torch.bfloat16 and proto.raw_data:
-        bits = np.frombuffer(proto.raw_data, dtype="<i2").copy().reshape(tuple(proto.dims))
-        return torch.from_numpy(bits).view(torch.bfloat16)
     try:
         return _from_array(numpy_helper.to_array(proto), dtype)
     except (ValueError, TypeError) as broken:
         raise UnreadableModel(f"the tensor '{proto.name}' cannot be read ({broken})") from broken
+
+
+def _from_bytes(raw: bytes, dtype: torch.dtype) -> Tensor:
+    """ONNX stores little-endian; so does every machine that torch runs on."""
+    return torch.from_numpy(np.frombuffer(raw, dtype=np.uint8).copy()).view(dtype)
 
 
 def _listed(proto: onnx.TensorProto) -> int:

@@ -82,6 +82,21 @@ def test_a_folder_is_read_by_class_and_resized(folder: Path) -> None:
     assert data.train.images[:, 0].flatten(1).float().mean(1).tolist() == [40] * 3 + [200] * 3
 
 
+def test_a_folder_with_gaps_ends_in_a_sentence(folder: Path) -> None:
+    broken = folder / "test" / "dark" / "0.png"
+    broken.write_bytes(b"not a picture")
+    with pytest.raises(UsageError, match=r"0\.png"):
+        datasets.load(f"folder:{folder}")
+    for picture in folder.glob("test/*/*.png"):
+        picture.unlink()
+    with pytest.raises(UsageError, match="no pictures"):
+        datasets.load(f"folder:{folder}")
+    (folder / "test" / "dark" / "notes.txt").unlink()
+    (folder / "test" / "dark").rmdir()
+    with pytest.raises(UsageError, match="dark"):
+        datasets.load(f"folder:{folder}")
+
+
 def test_the_cache_gives_the_same_without_the_pictures(folder: Path, tmp_path: Path) -> None:
     first = datasets.load(f"folder:{folder}", cache=tmp_path / "cache")
     for picture in folder.rglob("*.png"):

@@ -167,6 +167,6 @@ def test_signs_are_learnt_but_not_in_one_epoch(tmp_path: Path) -> None:
         epochs: train_model(
             TrainSpec(arch="vgg6-w16", recipe=Recipe(epochs=epochs, pad=2)), data, out=tmp_path / str(epochs)
         ).ba
-        for epochs in (1, 9)
+        for epochs in (1, 7)
     }
-    assert accuracy[1] < 0.95 <= accuracy[9]
+    assert accuracy[1] < 0.95 <= accuracy[7]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import onnx
 import pytest
@@ -11,6 +13,7 @@ from onnx import helper
 from torch import Tensor, nn
 
 from modelscan_bd.onnx_engine import convert, to_torch
+from modelscan_bd.onnx_engine.batch import share_of_batch
 from modelscan_bd.onnx_engine.ops.kinds import numbers_of, scalar_of
 from modelscan_bd.onnx_engine.ops.shaping import shape
 from modelscan_bd.types import Layout, Output
@@ -42,8 +45,7 @@ def test_older_opsets(small_net: nn.Module, opset: int, export: Export) -> None:
     assert torch.allclose(to_torch(export(small_net, opset=opset))(x), small_net(x), atol=1e-5)
 
 
-@pytest.mark.parametrize("dynamo", [True, False], ids=["dynamo", "torchscript"])
-@pytest.mark.parametrize("batch", [1, 2])
+@pytest.mark.parametrize(("dynamo", "batch"), [(True, 1), (False, 1), (False, 2)])
 def test_a_fixed_batch_is_freed(net: nn.Module, batch: int, dynamo: bool, export: Export) -> None:
     found = convert(export(net, dynamo=dynamo, batch=batch))
     assert found.differentiable, found.notes
@@ -70,6 +72,41 @@ def test_weighted_nodes_are_layers(small_net: nn.Module, export: Export) -> None
     kinds = [type(m) for m in to_torch(export(small_net)).modules()]
     assert kinds.count(nn.Conv2d) == 2
     assert kinds.count(nn.Linear) == 1
+
+
+def test_a_product_and_its_bias_are_one_layer(net: nn.Module, export: Export) -> None:
+    linear = [m for m in to_torch(export(net)).modules() if isinstance(m, nn.Linear)]
+    expected = [m for m in net.modules() if isinstance(m, nn.Linear)]
+    assert sorted(m.out_features for m in linear) == sorted(m.out_features for m in expected)
+    assert all(m.bias is not None for m in linear)
+
+
+def test_an_open_picture_size(small_net: nn.Module, tmp_path: Path) -> None:
+    """Shapes are then worked out when the net runs."""
+    path, axes = tmp_path / "open.onnx", {"x": {0: "n", 2: "h", 3: "w"}, "y": {0: "n"}}
+    example = (torch.randn(2, 3, 32, 32),)
+    names: dict[str, Any] = {"input_names": ["x"], "output_names": ["y"], "dynamic_axes": axes}
+    torch.onnx.export(small_net, example, str(path), dynamo=False, opset_version=17, **names)
+    found = convert(onnx.load(path))
+    assert found.differentiable, found.notes
+    assert found.shape == (3, None, None)
+    for side in (24, 40):
+        x = torch.randn(2, 3, side, side)
+        assert torch.allclose(found.module(x), small_net(x), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("seen", "share"),
+    [
+        ([4, 4, 4], (0, 1, 4)),
+        ([2, 3, 7], (1, 1, 0)),
+        ([9, 13, 29], (4, 1, 1)),
+        ([1, 1.5, 3.5], None),
+        ([4, 9, 49], None),
+    ],
+)
+def test_numbers_that_follow_the_batch(seen: list[float], share: tuple[int, int, int] | None) -> None:
+    assert share_of_batch(seen, (2, 3, 7)) == share
 
 
 def test_shapes_are_numbers_not_tensors(export: Export) -> None:

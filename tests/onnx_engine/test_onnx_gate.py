@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 
 import numpy as np
@@ -91,6 +92,7 @@ def test_an_unknown_operator_makes_a_black_box(
     assert "FusedGemm" in found.notes[0]
     x = torch.randn(5, 3, 32, 32)
     assert torch.allclose(found.module(x), judged(model, x))
+    assert torch.equal(copy.deepcopy(found.module)(x), found.module(x))
     with pytest.raises(UnsupportedModel, match="FusedGemm"):
         to_torch(model)
 

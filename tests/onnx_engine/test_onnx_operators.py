@@ -19,6 +19,7 @@ from modelscan_bd.onnx_engine import to_torch
 from modelscan_bd.onnx_engine.ops import OPERATORS
 from modelscan_bd.onnx_engine.tensors import DTYPES
 
+WIDE = (torch.uint16, torch.uint32, torch.uint64)  # torch holds them and computes with few
 Build = Callable[..., onnx.ModelProto]
 
 DAILY = {
@@ -57,7 +58,7 @@ def published() -> dict[str, list[Any]]:
 def _is_plain(graph: onnx.GraphProto) -> bool:
     kinds = [info.type.tensor_type.elem_type for info in (*graph.input, *graph.output)]
     kinds += [a.i for node in graph.node for a in node.attribute if a.name == "to"]
-    return all(kind in DTYPES for kind in kinds)
+    return all(kind in DTYPES and DTYPES[kind] not in WIDE for kind in kinds)
 
 
 def tensor(value: Any) -> Tensor:

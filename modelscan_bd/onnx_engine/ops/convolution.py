@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from modelscan_bd.errors import UnsupportedModel
-from modelscan_bd.onnx_engine.ops.kinds import Table
+from modelscan_bd.onnx_engine.ops.kinds import Number, Table
 
 Pads = tuple[int, ...]
 _CONV = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
@@ -39,7 +39,7 @@ def resolve_pads(
     return (0,) * (2 * len(kernel)) if pads is None or auto_pad == "VALID" else pads
 
 
-def pad_spatial(x: Tensor, pads: Pads, fill: float = 0.0) -> Tensor:
+def pad_spatial(x: Tensor, pads: Pads, fill: Number = 0.0) -> Tensor:
     """Pads the last axes; `pads` as ONNX lists them. Negative pads crop."""
     half = len(pads) // 2
     return F.pad(x, [p for i in reversed(range(half)) for p in (pads[i], pads[i + half])], value=fill)

@@ -85,7 +85,7 @@ def _along(
 ) -> Tensor:
     if x.shape[axis] * size > _LARGEST:
         raise UnsupportedModel(f"a Resize from {x.shape[axis]} to {size} pixels is larger than bdscan computes")
-    places = _places(x.shape[axis], size, scale, window, how.position)
+    places = _places(x.shape[axis], size, scale, window, how.position).float().double()  # as exact as scales are
     weights = _weights(places, x.shape[axis], scale, how)
     if how.mode == "nearest":
         y = x.index_select(axis, weights.argmax(1).to(x.device))
