@@ -13,6 +13,8 @@ from modelscan_bd.types import Hints
 
 _SILENT = Hints()
 _LARGEST_SIDE = 4096  # pixels
+_LONGEST_TEXT = 1_000_000  # characters
+_MOST_CLASSES = 100_000
 
 
 @final
@@ -30,11 +32,16 @@ class Said:
 
 
 def from_safetensors(metadata: Mapping[str, str]) -> Said:
-    """Our own keys: `bdscan.arch`, and `bdscan.mean`, `bdscan.std`, `bdscan.size` as JSON."""
-    read = {key: _json(metadata.get(f"bdscan.{key}")) for key in ("mean", "std", "size")}
+    """Our own keys, each as JSON: `bdscan.arch`, `bdscan.mean`, `bdscan.std`, `bdscan.size`, `bdscan.classes`."""
+    read = {key: _json(metadata.get(f"bdscan.{key}")) for key in ("arch", "mean", "std", "size", "classes")}
     return Said(
-        arch=_name(metadata.get("bdscan.arch")),
-        hints=Hints(mean=_numbers(read["mean"]), std=_positive(read["std"]), size=_size(read["size"])),
+        arch=_name(read["arch"]),
+        hints=Hints(
+            mean=_numbers(read["mean"]),
+            std=_positive(read["std"]),
+            size=_size(read["size"]),
+            class_names=_names(read["classes"]),
+        ),
     )
 
 
@@ -49,24 +56,29 @@ def from_config(config: Mapping[str, Any]) -> Said:
 def from_pretrained_cfg(cfg: Mapping[str, Any]) -> Hints:
     shape = cfg.get("input_size")
     size = _size(shape[1:]) if isinstance(shape, (list, tuple)) and len(shape) == 3 else None
-    names = cfg.get("label_names")
     return Hints(
         mean=_numbers(cfg.get("mean")),
         std=_positive(cfg.get("std")),
         size=size,
-        class_names=tuple(map(str, names)) if isinstance(names, (list, tuple)) and len(names) < 10**5 else None,
+        class_names=_names(cfg.get("label_names")),
     )
 
 
 def _json(text: str | None) -> object:
     try:
-        return json.loads(text) if text is not None and len(text) < 1000 else None
+        return json.loads(text) if text is not None and len(text) < _LONGEST_TEXT else None
     except (ValueError, RecursionError):
         return None
 
 
 def _name(value: object) -> str | None:
     return value if isinstance(value, str) and 0 < len(value) < 200 and value.isprintable() else None
+
+
+def _names(value: object) -> tuple[str, ...] | None:
+    if not isinstance(value, (list, tuple)) or not 0 < len(value) <= _MOST_CLASSES:
+        return None
+    return tuple(map(str, value))
 
 
 def _numbers(value: object) -> tuple[float, ...] | None:

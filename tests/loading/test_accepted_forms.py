@@ -126,7 +126,7 @@ def test_onnx_end_to_end(tmp_path: Path, images: torch.Tensor) -> None:
 
 def test_metadata_are_hints(net: nn.Module, tmp_path: Path) -> None:
     said = {
-        "bdscan.arch": ARCH,
+        "bdscan.arch": json.dumps(ARCH),
         "bdscan.mean": "[0.5, 0.4, 0.3]",
         "bdscan.std": "[0.2, 0.2, 0.2]",
         "bdscan.size": "[32, 32]",
@@ -139,7 +139,12 @@ def test_metadata_are_hints(net: nn.Module, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("lie", ["resnet18-w64", "timm:vit_giant_patch14_224", "nonsense", "torchvision:../x"])
 def test_a_file_that_lies_about_its_architecture_is_not_believed(net: nn.Module, tmp_path: Path, lie: str) -> None:
-    odd = {"bdscan.arch": lie, "bdscan.mean": "[1e999]", "bdscan.std": "[0, 0, 0]", "bdscan.size": "[" * 999}
+    odd = {
+        "bdscan.arch": json.dumps(lie),
+        "bdscan.mean": "[1e999]",
+        "bdscan.std": "[0, 0, 0]",
+        "bdscan.size": "[" * 999,
+    }
     save_file(net.state_dict(), tmp_path / "m", metadata=odd)
     loaded = load(str(tmp_path / "m"))
     assert loaded.architecture == ARCH
