@@ -8,7 +8,6 @@ channel, so it is computed as one, and autograd has nothing left to get wrong.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from typing import Final, TypeAlias, final
 
@@ -26,7 +25,8 @@ def affine(norm: _BatchNorm, x: Tensor) -> Tensor:
     scale = scale if norm.weight is None else scale * norm.weight
     shift = -norm.running_mean * scale
     shift = shift if norm.bias is None else shift + norm.bias
-    return torch.addcmul(shift.view(shape), x, scale.view(shape))
+    # in x's own precision: under autocast a float32 scale would lift every layer behind it to float32
+    return torch.addcmul(shift.to(x.dtype).view(shape), x, scale.to(x.dtype).view(shape))
 
 
 @final
@@ -57,33 +57,17 @@ AFFINE: Final[Mapping[type[nn.Module], type[AffineBatchNorm]]] = {
 
 
 def with_affine_batchnorm(module: nn.Module) -> nn.Module:
-    """A copy of `module` whose batch normalisations have correct input gradients on every torch and every batch size.
+    """`module` itself, its batch normalisations now with correct input gradients on every torch and every batch size.
 
     Names, parameters and statistics stay where they are. Layers that keep no statistics are left alone. A library's own
     subclass (timm fuses the activation in, for instance) keeps its code; the gradient that enters it is laid out anew.
     """
-    clone = copy.deepcopy(module)
-    if type(clone) in AFFINE:
-        return _affine_twin(clone)
-    for parent in list(clone.modules()):
-        for name, child in list(parent.named_children()):
-            if isinstance(child, _BatchNorm) and child.running_mean is not None:
-                parent.add_module(name, _affine_twin(child))
-    return clone
-
-
-def _affine_twin(norm: nn.Module) -> nn.Module:
-    kind = AFFINE.get(type(norm))
-    if kind is None:
-        norm.register_forward_hook(lambda _, __, y: _PlainLayout.apply(y))  # type: ignore[no-untyped-call]
-        return norm
-    assert isinstance(norm, _BatchNorm)
-    kept = norm.track_running_stats
-    twin = kind(norm.num_features, norm.eps, norm.momentum, norm.affine, kept, device="meta")
-    twin.weight, twin.bias = norm.weight, norm.bias
-    twin.running_mean, twin.running_var = norm.running_mean, norm.running_var
-    twin.num_batches_tracked = norm.num_batches_tracked
-    return twin.train(norm.training)
+    for norm in module.modules():
+        if type(norm) in AFFINE and norm.running_mean is not None:
+            norm.__class__ = AFFINE[type(norm)]
+        elif isinstance(norm, _BatchNorm) and type(norm) not in AFFINE.values() and norm.running_mean is not None:
+            norm.register_forward_hook(lambda _, __, y: _PlainLayout.apply(y))  # type: ignore[no-untyped-call]
+    return module
 
 
 @final

@@ -175,7 +175,9 @@ def _clean_images(probes: Probes) -> Check:
         if passed
         else "No clean images were given, so detectors that need them are skipped and the others look through "
         "procedural images.",
-        remedy="" if passed else "Pass a folder of images like those in use with --data.",
+        remedy=""
+        if passed
+        else "Pass a folder of images like those in use with --data; without them false alarms are more frequent.",
     )
 
 

@@ -24,13 +24,16 @@ class Tokens(nn.Module):
 
 
 def shaken(module: nn.Module, rng: torch.Generator) -> nn.Module:
-    """In eval mode and double precision, with statistics that are not those of a fresh layer."""
+    """In double precision, with statistics that are not those of a fresh layer, and frozen in eval mode.
+
+    Frozen, as a scan has it: it is then that the layers behind hand back a gradient laid out like channels-last.
+    """
     for name, tensor in module.state_dict().items():
         if name.endswith(("running_mean", "bias")):
             tensor.normal_(0, 0.3, generator=rng)
         elif name.endswith("running_var"):
             tensor.uniform_(0.3, 2.0, generator=rng)
-    return module.double().eval()
+    return module.double().eval().requires_grad_(False)
 
 
 def slope_errors(module: nn.Module, x: Tensor, rng: torch.Generator, *, step: float = 1e-6) -> float:
@@ -83,24 +86,29 @@ def test_native_token_mixers_have_the_measured_gradient(
     prepare()
     import timm
 
-    net = timm.create_model(name, pretrained=False, num_classes=7, **options)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        net = timm.create_model(name, pretrained=False, num_classes=7, **options)
     for key, tensor in net.state_dict().items():  # a head of zeros and layer scales of 1e-6 would hide everything
         if tensor.is_floating_point() and float(tensor.abs().max()) < 1e-3 and "running" not in key:
             tensor.normal_(0, 0.2, generator=rng)
     net = with_affine_batchnorm(shaken(net, rng))
-    assert slope_errors(net, torch.randn(1, 3, 64, 64, generator=rng), rng) < 1e-5
+    # slopes are near 1e-5, so finite differences hold few digits; the fault is several times the slope
+    assert slope_errors(net, torch.randn(1, 3, 64, 64, generator=rng), rng) < 1e-3
 
 
 def test_outputs_names_and_statistics_stay(rng: torch.Generator) -> None:
-    before = shaken(Tokens(nn.BatchNorm2d(8)), rng)
-    after = with_affine_batchnorm(before)
+    net = shaken(Tokens(nn.BatchNorm2d(8)), rng)
     x = torch.randn(2, 3, 6, 6, generator=rng, dtype=torch.float64)
-    assert torch.allclose(before(x), after(x), rtol=1e-12, atol=1e-12)
-    assert isinstance(after.get_submodule("norm"), AffineBatchNorm2d)
-    assert {n: t.tolist() for n, t in before.state_dict().items()} == {
-        n: t.tolist() for n, t in after.state_dict().items()
-    }
-    assert type(before.get_submodule("norm")) is nn.BatchNorm2d
+    before, values = net(x), {name: tensor.tolist() for name, tensor in net.state_dict().items()}
+    assert torch.allclose(with_affine_batchnorm(net)(x), before, rtol=1e-12, atol=1e-12)
+    assert isinstance(net.get_submodule("norm"), AffineBatchNorm2d)
+    assert {name: tensor.tolist() for name, tensor in net.state_dict().items()} == values
+
+
+def test_half_precision_stays_half(rng: torch.Generator) -> None:
+    norm = with_affine_batchnorm(nn.BatchNorm2d(3).eval())
+    assert norm(torch.randn(2, 3, 4, 4, generator=rng).bfloat16()).dtype is torch.bfloat16
 
 
 def test_a_lone_layer_and_one_without_statistics(rng: torch.Generator) -> None:

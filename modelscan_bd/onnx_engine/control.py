@@ -11,7 +11,7 @@ from torch import Tensor
 
 from modelscan_bd.errors import UnsupportedModel
 from modelscan_bd.onnx_engine.limits import Limits, TooMuch
-from modelscan_bd.onnx_engine.tensors import attributes
+from modelscan_bd.onnx_engine.tensors import attributes, label
 from modelscan_bd.onnx_engine.values import Call, Value
 
 
@@ -30,7 +30,7 @@ def branch_of(node: onnx.NodeProto, scope: Scope) -> onnx.GraphProto:
     """The branch of an If that its constant condition chooses. Raises UnsupportedModel where it is not constant."""
     condition = scope.value(node.input[0])
     if not condition.is_constant or condition.known is None:
-        raise UnsupportedModel(f"If node '{node.name}' decides by what is in the picture")
+        raise UnsupportedModel(f"If node '{label(node)}' decides by what is in the picture")
     branch: Any = attributes(node)["then_branch" if bool(condition.known[0]) else "else_branch"]
     return branch  # type: ignore[no-any-return]
 
@@ -46,12 +46,12 @@ def unrolled(node: onnx.NodeProto, scope: Scope, limits: Limits) -> list[Value]:
     rows: list[list[Value]] = []
     while going != 0 and (trips is None or len(rows) < trips):
         if len(rows) >= limits.trips:
-            raise TooMuch(f"Loop node '{node.name}' makes more than {limits.trips:,} trips")
+            raise TooMuch(f"Loop node '{label(node)}' makes more than {limits.trips:,} trips")
         start = [scope.constant("trip", torch.tensor(len(rows))), scope.constant("going", torch.tensor(True))]
         scope.bind(dict(zip((i.name for i in body.input), [*start, *carried], strict=True)))
         again, *results = scope.inner(body)
         if not again.is_constant or again.known is None:
-            raise UnsupportedModel(f"Loop node '{node.name}' runs on by what is in the picture")
+            raise UnsupportedModel(f"Loop node '{label(node)}' runs on by what is in the picture")
         going = int(again.known[0])
         carried = results[: len(carried)]
         rows.append(results[len(carried) :])
@@ -63,7 +63,7 @@ def stack(*xs: Tensor) -> Tensor:
 
 
 def _stacked(node: onnx.NodeProto, scope: Scope, position: int, column: Sequence[Value]) -> Value:
-    name = f"{node.name}_stack_{position}"
+    name = f"{label(node)}_stack_{position}"
     call = Call(op="Stack", name=name, kernel=stack, operands=tuple(column), attributes={})
     return scope.results(call, [name])[0]
 
@@ -73,5 +73,5 @@ def _known(node: onnx.NodeProto, scope: Scope, position: int) -> int | None:
         return None
     value = scope.value(node.input[position])
     if not value.is_constant or value.known is None:
-        raise UnsupportedModel(f"Loop node '{node.name}' runs as often as the picture says")
+        raise UnsupportedModel(f"Loop node '{label(node)}' runs as often as the picture says")
     return int(value.known[0])

@@ -20,6 +20,9 @@ def leaky_relu(x: Tensor, *, alpha: float = 0.01) -> Tensor:
 
 
 def prelu(x: Tensor, slope: Tensor) -> Tensor:
+    """Files from before opset 7 give one slope per channel as a plain vector, which broadcasts to no last axis."""
+    if slope.dim() == 1 and x.dim() > 2 and slope.numel() == x.shape[1] != x.shape[-1]:
+        slope = slope.view(-1, *(1,) * (x.dim() - 2))
     return torch.where(x < 0, x * slope, x)
 
 
