@@ -36,8 +36,10 @@ class Root(click.Group):
             _complain(ctx, str(error), error.exit_code)
         except KeyboardInterrupt:
             _complain(ctx, "interrupted", 130)
-        except (click.exceptions.Exit, click.exceptions.Abort, click.ClickException):
+        except (click.exceptions.Exit, click.exceptions.Abort, click.exceptions.NoArgsIsHelpError):
             raise
+        except click.ClickException as error:
+            _complain(ctx, f"{error.format_message()} See {ctx.command_path} --help.", error.exit_code)
         except Exception as error:  # noqa: BLE001 - the outermost edge: a user never meets a traceback unasked
             what = f"internal error: {type(error).__name__}: {error}".rstrip(": ")
             _complain(ctx, f"{what}. Please report this with the trace that --debug prints.", 2)

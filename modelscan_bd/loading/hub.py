@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from pathlib import Path
 
@@ -36,6 +37,7 @@ def _download(name: str, file: str, revision: str) -> Path:
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError
 
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it announces every retry; we say how it ended
     try:
         return Path(hf_hub_download(name, file, revision=revision or None))
     except LocalEntryNotFoundError as error:

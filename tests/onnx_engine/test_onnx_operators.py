@@ -36,6 +36,8 @@ BEYOND = {  # tests of what the engine leaves to onnxruntime, and why
     "Dropout": "training masks are random",
     "QuantizeLinear": "8-bit floats and 4-bit integers, which torch has not",
     "DequantizeLinear": "8-bit floats and 4-bit integers, which torch has not",
+    "DynamicQuantizeLinear": "codes that leave the graph are not numbers",
+    "MatMulInteger": "codes that enter the graph have no scale",
 }
 
 
