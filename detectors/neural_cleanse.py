@@ -52,6 +52,7 @@ class NeuralCleanse:
             detector=self.card.id,
             scores=comparison.scores,
             per_class=comparison.per_class,
+            details=comparison.details,
             artefacts=pictures(inversion),
             seconds=perf_counter() - started,
         )

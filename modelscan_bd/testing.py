@@ -79,6 +79,9 @@ def keeps_its_card(detector: Detector, subject: Subject, evidence: Evidence) -> 
     for name, values in evidence.per_class.items():
         assert len(values) == subject.classes, f"{name} has {len(values)} values for {subject.classes} classes"
         assert math.isclose(max(values), evidence.scores[name]), f"{name} is not the largest of its per-class values"
+    for name, values in evidence.details.items():
+        assert len(values) == subject.classes, f"{name} has {len(values)} values for {subject.classes} classes"
+        assert all(map(math.isfinite, values)), f"{name} holds values that are not finite"
     for name, value in evidence.scores.items():
         assert math.isfinite(value), f"{name} is {value}"
     for name, picture in evidence.artefacts.items():
@@ -92,6 +95,7 @@ def assert_same(one: Evidence, other: Evidence) -> None:
     """The same seed gives the same evidence, to the last bit; only the time it took may differ."""
     assert one.scores == other.scores, f"same seed, different scores: {one.scores} and {other.scores}"
     assert one.per_class == other.per_class, "same seed, different per-class values"
+    assert one.details == other.details, "same seed, different details"
     assert one.artefacts.keys() == other.artefacts.keys(), "same seed, different artefacts"
     for name, picture in one.artefacts.items():
         assert torch.equal(picture, other.artefacts[name]), f"same seed, different {name}"

@@ -192,12 +192,14 @@ class Evidence:
     """What a detector measured. No severity, no opinion.
 
     `per_class[name]` holds, for a score that is a maximum over classes, the value of every class.
+    `details` are further values of every class, for the reader; no rule judges them.
     `artefacts` are pictures, (c, h, w); signed ones are centred on zero. Names are file-name safe.
     """
 
     detector: str
     scores: Mapping[str, float]
     per_class: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    details: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     artefacts: Mapping[str, Tensor] = field(default_factory=dict)
     seconds: float = 0.0
     status: ClassVar[str] = "ok"

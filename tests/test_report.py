@@ -68,7 +68,13 @@ REPORT = Report(
     ),
     evidence=(
         Evidence(detector="mm-bd", scores={"anomaly": 1.5}, per_class={"anomaly": (0.5, 1.5, 1.0, 0.0)}, seconds=2.25),
-        Evidence(detector="neural-cleanse", scores={"anomaly": 6.25, "asr": 0.99}, seconds=61.5),
+        Evidence(
+            detector="neural-cleanse",
+            scores={"anomaly": 6.25},
+            per_class={"anomaly": (0.5, 1.0, 6.25, 0.0)},
+            details={"trigger_pixels": (40.0, 35.5, 8.25, 61.0), "trigger_success": (0.9, 0.95, 1.0, 0.85)},
+            seconds=61.5,
+        ),
         Skipped(detector="pixel", reason="it needs gradients, which this scan does not have"),
         Failure(detector="other", reason="RuntimeError: broke"),
     ),

@@ -25,10 +25,16 @@ class Comparison:
     anomaly_index: tuple[float, ...]  # robust standard deviations below the median log size
     size_lead: tuple[float, ...]  # smallest other size, as a multiple of this one; above 1 for one class at most
     smallness: tuple[float, ...]  # halvings of the whole image until the trigger's size is reached
+    pixels: tuple[float, ...]  # the trigger's size; that of the whole image for a class that was not compared
+    success: tuple[float, ...]  # share of held-back images of other classes that the trigger sends to the class
 
     @property
     def per_class(self) -> dict[str, tuple[float, ...]]:
         return {"anomaly_index": self.anomaly_index, "size_lead": self.size_lead, "smallness": self.smallness}
+
+    @property
+    def details(self) -> dict[str, tuple[float, ...]]:
+        return {"trigger_pixels": self.pixels, "trigger_success": self.success}
 
     @property
     def scores(self) -> dict[str, float]:
@@ -39,8 +45,8 @@ def compare(inversion: Inversion, classes: int) -> Comparison:
     """Compares sizes divided by held-back success: a trigger that works half the time counts as twice as large."""
     smallness = -np.log(_shares(inversion))
 
-    def everyone(values: Values) -> tuple[float, ...]:
-        full = np.full(classes, _ABSENT)
+    def everyone(values: Values, absent: float = _ABSENT) -> tuple[float, ...]:
+        full = np.full(classes, absent)
         full[inversion.classes.numpy(force=True)] = values
         return tuple(full.tolist())
 
@@ -48,6 +54,8 @@ def compare(inversion: Inversion, classes: int) -> Comparison:
         anomaly_index=everyone(robust_z(smallness, floor=_LEAST_SPREAD)),
         size_lead=everyone(np.exp(lead(smallness))),
         smallness=everyone(smallness / np.log(2)),
+        pixels=everyone(inversion.sizes.double().numpy(force=True), absent=float(inversion.masks[0].numel())),
+        success=everyone(inversion.success.double().numpy(force=True)),
     )
 
 

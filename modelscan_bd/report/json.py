@@ -84,6 +84,7 @@ def _outcome(outcome: Outcome, files: tuple[str, ...]) -> dict[str, Any]:
         "reason": None if isinstance(outcome, Evidence) else outcome.reason,
         "scores": {name: _number(value) for name, value in evidence.scores.items()},
         "per_class": {name: [_number(value) for value in values] for name, values in evidence.per_class.items()},
+        "details": {name: [_number(value) for value in values] for name, values in evidence.details.items()},
         "seconds": _number(round(evidence.seconds, 3)),
         "artefacts": list(files),
     }

@@ -9,6 +9,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from modelscan_bd.report.escape import code, markdown
+from modelscan_bd.report.foremost import foremost
 from modelscan_bd.types import Report
 
 
@@ -17,7 +18,11 @@ def render(report: Report, pictures: Mapping[str, tuple[str, ...]]) -> str:
     environment = Environment(
         autoescape=False, finalize=_escaped, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"code": lambda text: Markup(code(str(text))), "number": lambda value: f"{value:.3g}"}
+    environment.filters |= {
+        "code": lambda text: Markup(code(str(text))),
+        "number": lambda value: f"{value:.3g}",
+        "foremost": foremost,
+    }
     template = files("modelscan_bd.report").joinpath("report.md.j2").read_text(encoding="utf-8")
     return environment.from_string(template).render(report=report, pictures=pictures) + "\n"
 

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from modelscan_bd.report.escape import plain
+from modelscan_bd.report.foremost import foremost
 from modelscan_bd.types import Evidence, Finding, Outcome, Report, Verdict
 
 _COLUMNS = 100  # characters, where no terminal says otherwise
@@ -98,6 +99,8 @@ def _detectors(outcomes: tuple[Outcome, ...]) -> Table:
         if isinstance(outcome, Evidence):
             scores = ", ".join(f"{name} {value:.3g}" for name, value in outcome.scores.items())
             grid.add_row(outcome.detector, outcome.status, Text(f"{scores}   {outcome.seconds:.1f} s"))
+            if details := foremost(outcome):
+                grid.add_row("", "", details)
         else:
             grid.add_row(outcome.detector, outcome.status, Text(plain(outcome.reason)))
     return grid
