@@ -9,7 +9,7 @@ How a node travels from the file to the module:
       │  order       nodes are sorted; circles and tensors produced twice are refused
       │  opset       ONNX's own converter brings the skeleton to opset 21 (newer files stay as they are)
       │  halves      half precision is widened to single
-      │  dequantise  8-bit codes become the numbers they stand for, clipped to the codes' range
+      │  dequantise  8-bit codes become the numbers they stand for, rounded where no gradient is taken
       │  fuse        MatMul and Add of constants become one linear layer
       ▼  prepare     (runs the steps above; operators without a kernel are listed all at once)
     graph at one opset, weights as tensors

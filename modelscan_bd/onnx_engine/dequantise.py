@@ -1,8 +1,10 @@
 """Quantised graphs as floats: every tensor of codes is replaced by the numbers the codes stand for.
 
-Rounding has no gradient and is left out. The range of the codes is not: quantisers drop a Relu whose work the range
-of an unsigned code does already, so where codes are made the numbers are clipped to what the codes can represent.
-Codes that are computed at run time (dynamic quantisation) have no fixed range: there the numbers pass as they are.
+Where codes are made and read again, the engine's own operator Rounding takes the numbers through what the codes can
+represent: exactly in a plain forward pass, by the range alone while gradients are recorded. The range matters even
+then: quantisers drop a Relu whose work the range of an unsigned code does already.
+Codes whose scale is computed at run time (dynamic quantisation) are left out, and the numbers pass as they are: their
+scale spans the whole batch, so that rounding would make a picture's logits depend on what it is batched with.
 """
 
 from __future__ import annotations
@@ -111,16 +113,13 @@ class _Rewriting:
         return codes
 
     def _coded(self, name: str, output: str, scale: str, zero: str) -> None:
-        """`output` was to hold codes of `name`: it holds the numbers, clipped to what the codes can represent."""
+        """`output` was to hold codes of `name`: it holds the numbers that those codes stand for."""
         step, origin = self._constant(scale), self._constant(zero)
         if step.numel() != 1:
             raise UnsupportedModel(f"the activations '{name}' are quantised channel by channel")
-        limits = torch.iinfo(origin.dtype)
-        bounds = [(edge - int(origin.reshape(()))) * float(step.reshape(())) for edge in (limits.min, limits.max)]
-        low, high = (
-            self._weight(f"{output}_{end}", torch.tensor(b)) for end, b in zip(("low", "high"), bounds, strict=True)
-        )
-        self._add("Clip", [name, low, high], output)
+        limits, middle = torch.iinfo(origin.dtype), int(origin.reshape(()))
+        inputs = [name, self._weight(f"{output}_step", step.reshape(()).clone())]
+        self._add("Rounding", inputs, output, lowest=limits.min - middle, highest=limits.max - middle)
         self.codes[output] = (scale, zero)
 
     def _weight(self, name: str, tensor: Tensor) -> str:

@@ -83,14 +83,14 @@ def gradient_error(module: nn.Module, x: Tensor, *, seed: int = 0) -> float:
     if gradient is None:
         return float("inf")
     along = float((gradient * direction).sum())
-    with torch.no_grad():
-        error = _error(exact, x, direction, weights, along, 1e-5)
-        return error if error < 1e-3 else min(error, _error(exact, x, direction, weights, along, 1e-7))
+    error = _error(exact, x, direction, weights, along, 1e-5)
+    return error if error < 1e-3 else min(error, _error(exact, x, direction, weights, along, 1e-7))
 
 
 def _error(module: nn.Module, x: Tensor, direction: Tensor, weights: Tensor, along: float, step: float) -> float:
-    step *= float(x.abs().max().clamp_min(1.0))
-    ahead, behind = (float((module(x + s * direction).flatten(1) * weights).sum()) for s in (step, -step))
+    """`x` requires a gradient, so that both sides are read as the gradient was: see `ops.quantised.rounding`."""
+    step *= float(x.detach().abs().max().clamp_min(1.0))
+    ahead, behind = (float((module(x + s * direction).detach().flatten(1) * weights).sum()) for s in (step, -step))
     slope = (ahead - behind) / (2 * step)
     floor = 1e-14 * max(abs(ahead), abs(behind)) / step  # what rounding alone can do
     return max(abs(slope - along) - floor, 0.0) / max(abs(slope), abs(along), 1e-30)

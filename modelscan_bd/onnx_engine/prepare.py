@@ -23,7 +23,8 @@ from modelscan_bd.onnx_engine.tensors import to_tensor
 
 CONTROL = frozenset({"Constant", "If", "Loop"})
 
-# how far the outputs may move, in units of the largest: rounding that the file does and the engine leaves out
+# how far the outputs may move, in units of the largest: rounding that the file does and the engine leaves out, or
+# does to sums added up in another order, so that now and then a code is the next one
 _SAME, _SAME_AS_HALVES, _SAME_AS_CODES = 1e-3, 0.02, 0.15
 
 
@@ -60,7 +61,7 @@ def prepared(model: onnx.ModelProto, limits: Limits, *, keep_ends: bool = False)
         tolerance = _SAME_AS_HALVES
     if dequantised(graph, weights):
         tolerance = _SAME_AS_CODES
-        rewrites.append("8-bit codes replaced by the numbers they stand for, clipped to the codes' range")
+        rewrites.append("8-bit codes replaced by the numbers they stand for; rounded to them where no gradient is taken")
     _refuse_unknown(graph, opset, limits)
     fuse_linear(graph, weights)
     return Prepared(graph=graph, opset=opset, weights=weights, rewrites=tuple(rewrites), tolerance=tolerance)

@@ -14,6 +14,7 @@ from onnx import TensorProto, helper
 from torch import Tensor, nn
 
 from modelscan_bd.onnx_engine import convert, to_torch
+from modelscan_bd.onnx_engine.gate import gradient_error, in_double
 from modelscan_bd.types import Layout
 
 quantization = pytest.importorskip("onnxruntime.quantization")
@@ -66,6 +67,59 @@ def test_static_quantisation(form: str, per_channel: bool, small_net: nn.Module,
     assert found.parity is not None
     assert found.parity.gradient is not None
     assert found.parity.gradient < 1e-3
+
+
+@pytest.mark.parametrize("form", ["QDQ", "QOperator"])
+def test_a_plain_pass_rounds_as_the_file_does(form: str, small_net: nn.Module, quantised: Any, judged: Judge) -> None:
+    """And a pass that records gradients differs from it by the rounding noise of the file, no more."""
+    model = quantised(small_net, form)
+    module, x = to_torch(model), torch.randn(64, 3, 32, 32)
+    theirs, exact, smooth = judged(model, x), module(x), module(x.requires_grad_(True)).detach()
+    assert float((exact - theirs).abs().mean()) < 0.1 * float((smooth - theirs).abs().mean())
+    assert 0 < float((exact - smooth).abs().max()) < 0.05 * float(theirs.abs().max())
+
+
+@pytest.mark.parametrize("form", ["QDQ", "QOperator"])
+def test_gradients_are_those_of_the_clipped_net(form: str, small_net: nn.Module, quantised: Any) -> None:
+    module, x = to_torch(quantised(small_net, form)), torch.randn(2, 3, 32, 32)
+    assert gradient_error(module, x) < 1e-3
+    x.requires_grad_(True)
+    ours, native = (torch.autograd.grad(m(x).pow(2).sum(), x)[0] for m in (module, small_net))
+    assert float((ours - native).norm() / native.norm()) < 0.2
+
+
+def test_one_pair_of_quantise_and_dequantise(build: Callable[..., onnx.ModelProto], judged: Judge) -> None:
+    """Halves and both ends of the range: onnxruntime's numbers exactly, or the clip and its derivative."""
+    make = helper.make_node
+    nodes = [
+        make("QuantizeLinear", ["x", "s", "z"], ["q"]),
+        make("DequantizeLinear", ["q", "s", "z"], ["d"]),
+        make("Flatten", ["d"], ["y"]),
+    ]
+    model = build(nodes, {"s": np.float32(0.5), "z": np.int8(3)}, shape=("n", 1, 1, 8))
+    module, low, high = to_torch(model), -65.5, 62.0
+    x = (torch.arange(-300, 300) / 4).reshape(-1, 1, 1, 8)
+    assert torch.equal(module(x), judged(model, x))
+    leaf = x.clone().requires_grad_(True)
+    smooth = module(leaf)
+    assert torch.equal(smooth, x.flatten(1).clamp(low, high))
+    assert float((smooth - module(x)).abs().max()) == 0.25
+    slope = torch.autograd.grad(smooth.sum(), leaf)[0]
+    assert torch.equal(slope, ((x >= low) & (x <= high)).float())
+    with torch.no_grad():
+        assert torch.equal(module(leaf), module(x))
+    anywhere = (torch.rand(2, 1, 1, 8, dtype=torch.float64) * 200 - 100).requires_grad_(True)
+    assert torch.autograd.gradcheck(in_double(module), (anywhere,))
+
+
+def test_both_readings_compile_whole(small_net: nn.Module, quantised: Any) -> None:
+    module = to_torch(quantised(small_net, "QDQ"))
+    compiled = torch.compile(module, backend="eager", fullgraph=True)
+    x = torch.randn(4, 3, 32, 32)
+    leaf = x.clone().requires_grad_(True)
+    assert torch.equal(compiled(x), module(x))
+    assert torch.equal(compiled(leaf), module(leaf))
+    assert not torch.equal(compiled(leaf), compiled(x))
 
 
 def test_the_range_of_the_codes_is_kept(small_net: nn.Module, quantised: Any) -> None:

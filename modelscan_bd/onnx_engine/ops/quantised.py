@@ -1,4 +1,4 @@
-"""Between numbers and their 8-bit codes. What the engine rewrites to floats (see `dequantise`) never gets here."""
+"""Between numbers and their 8-bit codes. What the engine rewrites to floats (see `dequantise`) gets here as Rounding only."""
 
 from __future__ import annotations
 
@@ -76,9 +76,24 @@ def matmul_integer(a: Tensor, b: Tensor, a_zero: Tensor | None = None, b_zero: T
     return (left @ right).to(torch.int32)
 
 
+def rounding(x: Tensor, step: Tensor, *, lowest: int, highest: int) -> Tensor:
+    """Numbers of any shape through 8-bit codes and back: multiples of `step`, from `lowest` to `highest` of them.
+
+    It has two readings. In a plain forward pass it is what ONNX defines for QuantizeLinear and then DequantizeLinear:
+    halves go to the even neighbour, the ends saturate; so labels are the file's own. While gradients of `x` are
+    recorded it is the clip to the same range, without the rounding, whose derivative is zero nearly everywhere; so
+    the gradient is the derivative of what is computed, with no straight-through pretence. The readings differ by at
+    most half a step here, and over a net by the rounding noise that quantising it has brought.
+    """
+    if torch.is_grad_enabled() and x.requires_grad:
+        return x.clamp(step * lowest, step * highest)
+    return torch.div(x, step).round().clamp(lowest, highest) * step
+
+
 OPERATORS: Final[Table] = {
     "DequantizeLinear": dequantize_linear,
     "DynamicQuantizeLinear": dynamic_quantize_linear,
     "MatMulInteger": matmul_integer,
     "QuantizeLinear": quantize_linear,
+    "Rounding": rounding,
 }
