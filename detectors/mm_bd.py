@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from time import perf_counter
 from typing import ClassVar, final
 
 import numpy as np
@@ -58,7 +57,6 @@ class MmBd:
 
     def inspect(self, subject: Subject, *, rng: torch.Generator, watch: Watch) -> Evidence:
         """Raises CannotMeasure where gradients are missing or margins are not finite."""
-        started = perf_counter()
         margins = self._margins(subject, rng, watch).double().numpy(force=True)  # (k,)
         if not np.isfinite(margins).all():
             raise CannotMeasure("the network's outputs on noise are not finite numbers")
@@ -69,7 +67,7 @@ class MmBd:
             "margin_lead": tuple(np.exp(lead(np.log(np.maximum(margins, rival)))).tolist()),
         }
         scores = {name: max(values) for name, values in per_class.items()} | {"surprise": gamma_tail(margins)}
-        return Evidence(detector=self.card.id, scores=scores, per_class=per_class, seconds=perf_counter() - started)
+        return Evidence(detector=self.card.id, scores=scores, per_class=per_class)
 
     def _margins(self, subject: Subject, rng: torch.Generator, watch: Watch) -> Float[Tensor, " k"]:
         """The best margin of each class over the starts; the starts are the same for all classes."""

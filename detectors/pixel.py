@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from time import perf_counter
 from typing import ClassVar, final
 
 import torch
 
-from modelscan_bd.inversion import Schedule, SignedPixels, compare, invert, pictures
+from modelscan_bd.inversion import Schedule, SignedPixels, measured
 from modelscan_bd.types import Card, Cost, Evidence, Need, Subject, Watch
 
 
@@ -41,14 +40,4 @@ class Pixel:
 
     def inspect(self, subject: Subject, *, rng: torch.Generator, watch: Watch) -> Evidence:
         """Raises CannotMeasure where gradients are missing, or where the probe images leave too few classes."""
-        started = perf_counter()
-        inversion = invert(subject, SignedPixels(), self.schedule, rng=rng, watch=watch)
-        comparison = compare(inversion, subject.classes)
-        return Evidence(
-            detector=self.card.id,
-            scores=comparison.scores,
-            per_class=comparison.per_class,
-            details=comparison.details,
-            artefacts=pictures(inversion),
-            seconds=perf_counter() - started,
-        )
+        return measured(self.card, SignedPixels(), self.schedule, subject, rng=rng, watch=watch)

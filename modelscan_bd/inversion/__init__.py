@@ -1,6 +1,6 @@
 """Trigger inversion: which is the smallest change that turns every image into class t? Asked for all t at once."""
 
-from modelscan_bd.inversion.comparison import Comparison, compare, pictures
+from modelscan_bd.inversion.comparison import Comparison, compare, measured, pictures
 from modelscan_bd.inversion.families import Family, MaskedPattern, SignedPixels
 from modelscan_bd.inversion.loop import Inversion, invert
 from modelscan_bd.inversion.schedule import Schedule, Stop
@@ -15,5 +15,6 @@ __all__ = [
     "Stop",
     "compare",
     "invert",
+    "measured",
     "pictures",
 ]

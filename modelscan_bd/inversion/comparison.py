@@ -10,8 +10,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from modelscan_bd.inversion.loop import Inversion
+from modelscan_bd.inversion.families import Family
+from modelscan_bd.inversion.loop import Inversion, invert
+from modelscan_bd.inversion.schedule import Schedule
 from modelscan_bd.stats import Values, lead, robust_z
+from modelscan_bd.types import Card, Evidence, Subject, Watch
 
 _LEAST_SPREAD = 0.5  # of log sizes: on clean networks sizes differ by a factor of 1.6 or so for no bad reason
 _ABSENT = 0.0  # the value of a class that was not compared
@@ -56,6 +59,21 @@ def compare(inversion: Inversion, classes: int) -> Comparison:
         smallness=everyone(smallness / np.log(2)),
         pixels=everyone(inversion.sizes.double().numpy(force=True), absent=float(inversion.masks[0].numel())),
         success=everyone(inversion.success.double().numpy(force=True)),
+    )
+
+
+def measured(
+    card: Card, family: Family, schedule: Schedule, subject: Subject, *, rng: torch.Generator, watch: Watch
+) -> Evidence:
+    """The evidence of a detector that inverts triggers of one family. Raises CannotMeasure as `invert` does."""
+    inversion = invert(subject, family, schedule, rng=rng, watch=watch)
+    found = compare(inversion, subject.classes)
+    return Evidence(
+        detector=card.id,
+        scores=found.scores,
+        per_class=found.per_class,
+        details=found.details,
+        artefacts=pictures(inversion),
     )
 
 

@@ -10,7 +10,7 @@ How a node travels from the file to the module:
       │  opset       ONNX's own converter brings the skeleton to opset 21 (newer files stay as they are)
       │  halves      half precision is widened to single
       │  dequantise  8-bit codes become the numbers they stand for, rounded where no gradient is taken
-      │  fuse        MatMul and Add of constants become one linear layer
+      │  fuse        MatMul and Add of constants become one linear layer, with the rounding behind it if there is one
       ▼  prepare     (runs the steps above; operators without a kernel are listed all at once)
     graph at one opset, weights as tensors
       │  lowering    node by node: what does not depend on the picture is computed now, with the batch as an

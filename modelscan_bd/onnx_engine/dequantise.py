@@ -18,7 +18,9 @@ from onnx import helper
 from torch import Tensor
 
 from modelscan_bd.errors import UnsupportedModel
-from modelscan_bd.onnx_engine.ops.quantised import dequantize_linear
+from modelscan_bd.onnx_engine.ops.kinds import Kernel
+from modelscan_bd.onnx_engine.ops.quantised import dequantize_linear, quantize_linear
+from modelscan_bd.onnx_engine.tensors import attributes
 
 MOVING: Final = frozenset(
     {"Concat", "DepthToSpace", "Expand", "Flatten", "Gather", "Identity", "MaxPool", "Reshape", "Slice", "SpaceToDepth"}
@@ -141,7 +143,7 @@ class _Rewriting:
     def _quantize(self, node: onnx.NodeProto) -> None:
         x, scale, zero = _padded(node.input, 3)
         if x in self.weights:
-            self.nodes.append(node)
+            self._weights_now(node, quantize_linear)
             return
         zero = zero or self._weight(f"{node.output[0]}_zero", torch.zeros((), dtype=torch.uint8))
         self._coded(x, node.output[0], scale, zero)
@@ -149,10 +151,18 @@ class _Rewriting:
     def _dequantize(self, node: onnx.NodeProto) -> None:
         codes, scale, zero = _padded(node.input, 3)
         if codes not in self.codes:
-            self.nodes.append(node)
+            self._weights_now(node, dequantize_linear)
             return
         zero = zero or self.codes[codes][1]
         self._add("Identity", [self._real(codes, scale, zero)], node.output[0], node.name)
+
+    def _weights_now(self, node: onnx.NodeProto, kernel: Kernel) -> None:
+        """Worked out here, where scale and zero point fit, so that a layer finds its weights; else when lowered."""
+        operands, options = [self.weights.get(name) for name in node.input], attributes(node)
+        if _fits(operands, options.get("axis", 1)) and options.keys() <= {"axis"}:
+            self.weights[node.output[0]] = kernel(*operands, **options)
+        else:
+            self.nodes.append(node)
 
     def _conv(self, node: onnx.NodeProto) -> None:
         x, xs, xz, w, ws, wz, ys, yz, bias = _padded(node.input, 9)
@@ -228,6 +238,15 @@ class _Rewriting:
             self._add("MatMul", [a, b], node.output[0], node.name)
             return
         self._add("Add", [self._add("MatMul", [a, b], f"{node.output[0]}_full", node.name), bias], node.output[0])
+
+
+def _fits(operands: Sequence[Tensor | None], axis: Any) -> bool:
+    """Whether weights, scale and zero point are constants, and the latter one for all or one per index of `axis`."""
+    x, *parameters = operands
+    if x is None or any(p is None for p in parameters):
+        return False
+    along = x.shape[axis] if isinstance(axis, int) and -x.dim() <= axis < x.dim() else 1
+    return all(p is not None and p.dim() <= 1 and p.numel() in (1, along) for p in parameters)
 
 
 def _padded(names: Sequence[str], length: int) -> list[str]:

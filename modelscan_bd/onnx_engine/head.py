@@ -13,6 +13,7 @@ from torch import Tensor
 from modelscan_bd.errors import UnsupportedModel
 
 SQUASHING: Final = frozenset({"Softmax", "LogSoftmax", "Sigmoid"})
+LINEAR: Final = frozenset({"Gemm", "Linear", "MatMul", "RoundedLinear"})
 NEUTRAL: Final = frozenset({"Identity", "Cast", "Flatten", "Reshape", "Squeeze", "Dropout", "Unsqueeze"})
 
 
@@ -73,7 +74,11 @@ def _last_linear(
     node = producers.get(logits)
     while node is not None and node.op_type in NEUTRAL:
         node = producers.get(node.input[0])
-    if node is None or node.op_type not in ("Gemm", "Linear", "MatMul") or node.input[1] not in weights:
+    if (
+        node is None
+        or node.op_type not in ("Gemm", "Linear", "MatMul", "RoundedLinear")
+        or node.input[1] not in weights
+    ):
         return None, None
     options = {a.name: a.i for a in node.attribute}
     weight = weights[node.input[1]]

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from modelscan_bd.batchnorm import AFFINE
 from modelscan_bd.onnx_engine.ops.convolution import is_symmetric, resolve_pads
+from modelscan_bd.onnx_engine.ops.quantised import rounding
 
 Constants: TypeAlias = Sequence[Tensor | None]
 Builder: TypeAlias = Callable[[Constants, Mapping[str, Any], torch.Size | None], nn.Module | None]
@@ -28,6 +29,18 @@ class PaddedConv2d(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(F.pad(x, self.around))
+
+
+@final
+class RoundedLinear(nn.Linear):
+    """A linear layer of a quantised net. It rounds by itself, so that what a head returns is the logits."""
+
+    step: Tensor
+    lowest: int
+    highest: int
+
+    def forward(self, x: Tensor) -> Tensor:
+        return rounding(super().forward(x), self.step, lowest=self.lowest, highest=self.highest)
 
 
 def _fixed(tensor: Tensor) -> nn.Parameter:
@@ -72,7 +85,9 @@ def _filled(layer: nn.Module, **weights: Tensor | None) -> nn.Module:
     return layer
 
 
-def _linear(constants: Constants, attributes: Mapping[str, Any], size: torch.Size | None) -> nn.Module | None:
+def _linear(
+    constants: Constants, attributes: Mapping[str, Any], size: torch.Size | None, kind: type[nn.Linear] = nn.Linear
+) -> nn.Module | None:
     """Gemm (A B + C) and the engine's own Linear; the input has to be run-time, the rest constant."""
     del size
     weight, bias = constants[0], constants[1] if len(constants) > 1 else None
@@ -84,8 +99,16 @@ def _linear(constants: Constants, attributes: Mapping[str, Any], size: torch.Siz
         if bias.numel() not in (1, len(weight)) or (bias.dim() > 1 and bias.shape[:-1].numel() != 1):
             return None
         bias = (bias.reshape(-1) * attributes.get("beta", 1.0)).expand(len(weight)).contiguous()
-    layer = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None, device="meta")
+    layer = kind(weight.shape[1], weight.shape[0], bias=bias is not None, device="meta")
     return _filled(layer, weight=weight, bias=bias)
+
+
+def _rounded_linear(constants: Constants, attributes: Mapping[str, Any], size: torch.Size | None) -> nn.Module | None:
+    layer = _linear(constants[:2], {}, size, RoundedLinear)
+    if isinstance(layer, RoundedLinear):
+        layer.register_buffer("step", constants[2])
+        layer.lowest, layer.highest = attributes["lowest"], attributes["highest"]
+    return layer
 
 
 def _batch_norm(constants: Constants, attributes: Mapping[str, Any], size: torch.Size | None) -> nn.Module | None:
@@ -118,4 +141,5 @@ BUILDERS: Final[Mapping[str, Builder]] = {
     "Gemm": _linear,
     "LayerNormalization": _layer_norm,
     "Linear": _linear,
+    "RoundedLinear": _rounded_linear,
 }

@@ -11,7 +11,7 @@ from torch import Tensor
 from modelscan_bd.errors import UnsupportedModel
 from modelscan_bd.onnx_engine.composites import has_body
 from modelscan_bd.onnx_engine.dequantise import dequantised
-from modelscan_bd.onnx_engine.fuse import fuse_linear
+from modelscan_bd.onnx_engine.fuse import fuse_linear, fuse_rounding
 from modelscan_bd.onnx_engine.halves import has_halves, widened
 from modelscan_bd.onnx_engine.inline import inlined
 from modelscan_bd.onnx_engine.limits import Limits, graphs
@@ -61,9 +61,12 @@ def prepared(model: onnx.ModelProto, limits: Limits, *, keep_ends: bool = False)
         tolerance = _SAME_AS_HALVES
     if dequantised(graph, weights):
         tolerance = _SAME_AS_CODES
-        rewrites.append("8-bit codes replaced by the numbers they stand for; rounded to them where no gradient is taken")
+        rewrites.append(
+            "8-bit codes replaced by the numbers they stand for; rounded to them where no gradient is taken"
+        )
     _refuse_unknown(graph, opset, limits)
     fuse_linear(graph, weights)
+    fuse_rounding(graph, weights)
     return Prepared(graph=graph, opset=opset, weights=weights, rewrites=tuple(rewrites), tolerance=tolerance)
 
 

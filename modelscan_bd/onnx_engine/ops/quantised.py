@@ -1,4 +1,4 @@
-"""Between numbers and their 8-bit codes. What the engine rewrites to floats (see `dequantise`) gets here as Rounding only."""
+"""Between numbers and their 8-bit codes. What `dequantise` rewrites gets here as Rounding only."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
+from modelscan_bd.onnx_engine.ops.convolution import linear
 from modelscan_bd.onnx_engine.ops.kinds import Table
 from modelscan_bd.onnx_engine.tensors import dtype_of
 
@@ -90,10 +91,18 @@ def rounding(x: Tensor, step: Tensor, *, lowest: int, highest: int) -> Tensor:
     return torch.div(x, step).round().clamp(lowest, highest) * step
 
 
+def rounded_linear(
+    x: Tensor, weight: Tensor, bias: Tensor | None, step: Tensor, *, lowest: int, highest: int
+) -> Tensor:
+    """The engine's own: x W + b through codes and back; `weight` is (d, k)."""
+    return rounding(linear(x, weight, bias), step, lowest=lowest, highest=highest)
+
+
 OPERATORS: Final[Table] = {
     "DequantizeLinear": dequantize_linear,
     "DynamicQuantizeLinear": dynamic_quantize_linear,
     "MatMulInteger": matmul_integer,
     "QuantizeLinear": quantize_linear,
+    "RoundedLinear": rounded_linear,
     "Rounding": rounding,
 }
