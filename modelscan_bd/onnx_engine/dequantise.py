@@ -18,7 +18,6 @@ from onnx import helper
 from torch import Tensor
 
 from modelscan_bd.errors import UnsupportedModel
-from modelscan_bd.onnx_engine.ops.kinds import Kernel
 from modelscan_bd.onnx_engine.ops.quantised import dequantize_linear, quantize_linear
 from modelscan_bd.onnx_engine.tensors import attributes
 
@@ -156,7 +155,7 @@ class _Rewriting:
         zero = zero or self.codes[codes][1]
         self._add("Identity", [self._real(codes, scale, zero)], node.output[0], node.name)
 
-    def _weights_now(self, node: onnx.NodeProto, kernel: Kernel) -> None:
+    def _weights_now(self, node: onnx.NodeProto, kernel: Callable[..., Tensor]) -> None:
         """Worked out here, where scale and zero point fit, so that a layer finds its weights; else when lowered."""
         operands, options = [self.weights.get(name) for name in node.input], attributes(node)
         if _fits(operands, options.get("axis", 1)) and options.keys() <= {"axis"}:
