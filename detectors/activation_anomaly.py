@@ -50,7 +50,10 @@ class ActivationAnomaly:
         ),
         needs=frozenset({Need.FEATURES}),
         min_classes=4,
-        published="ABS, which goes on to invert triggers, had AUROCs of 0.89 to 0.91 on sequestered TrojAI rounds.",
+        published=(
+            "ABS, which goes on to invert triggers, had AUROCs of 0.89 to 0.91 on sequestered TrojAI rounds (its "
+            "authors' entry), and of 0.53 to 0.68 on TrojAI rounds in Hu et al. (arXiv:2110.08335)."
+        ),
         effort=Effort.THOROUGH,
     )
 

@@ -40,6 +40,10 @@ class ChannelLipschitz:
             "hardly better than chance, and badly trained benign networks have loud channels as well. It names no class"
         ),
         effort=Effort.QUICK,
+        published=(
+            "Its abstract claims that pruning by this bound removes backdoors as well as the best that need data; no "
+            "rate of detection was found."
+        ),
     )
 
     cut: float = 3.0  # the paper's

@@ -66,6 +66,10 @@ class FreeEagle:
         needs=frozenset({Need.GRADIENTS}),
         min_classes=5,
         effort=Effort.THOROUGH,
+        published=(
+            "Its abstract claims to outdo some detectors that need images, and gives no figure; none was found "
+            "elsewhere."
+        ),
     )
 
     depth: float = 0.5  # share of the layers with weights that lie before the cut

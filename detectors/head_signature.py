@@ -57,8 +57,8 @@ class HeadSignature:
         min_classes=5,
         effort=Effort.QUICK,
         published=(
-            "DFBScanner's abstract: 97.17 % of more than 5,000 backdoored models found at 0.95 % false alarms, "
-            "four data sets, twelve architectures"
+            "DFBScanner's abstract: 97.17 % of over 5,000 infected models found at 0.95 % false alarms; on 33 "
+            "third-party models (an independent run) the best of 16 head statistics had AUROC 0.78."
         ),
     )
 

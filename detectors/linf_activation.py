@@ -54,6 +54,10 @@ class LinfActivation:
         needs=frozenset({Need.GRADIENTS, Need.FEATURES}),
         min_classes=4,
         effort=Effort.THOROUGH,
+        published=(
+            "Its abstract claims that pruning by this norm removes backdoors and keeps clean accuracy; no rate of "
+            "detection was found."
+        ),
         survey=55,
     )
 

@@ -104,6 +104,10 @@ class Mesa:
         ),
         needs=frozenset({Need.GRADIENTS}),
         min_classes=4,
+        published=(
+            "A digest of its paper has the success of attacks on CIFAR-10 and CIFAR-100 fall from 92-100 % to 1-6 % "
+            "once their triggers are unlearnt; no rate of detection was found."
+        ),
         survey=53,
     )
 

@@ -39,6 +39,10 @@ class MmBd:
         needs=frozenset({Need.GRADIENTS}),
         min_classes=5,
         effort=Effort.QUICK,
+        published=(
+            "Its authors' script on 33 third-party models (an independent run): AUROC 0.82; at p <= 0.05 it accused "
+            "half of the clean ones."
+        ),
     )
 
     climb: Climb = field(default_factory=Climb)

@@ -57,6 +57,10 @@ class MmBdCso:
         needs=frozenset({Need.GRADIENTS, Need.FEATURES, Need.CLEAN_IMAGES}),
         min_classes=5,
         effort=Effort.THOROUGH,
+        published=(
+            "Its abstract claims more sensitivity than detectors such as MM-BD have, and gives no figure; none was "
+            "found elsewhere."
+        ),
     )
 
     climb: Climb = field(default_factory=lambda: Climb(starts=2, steps=40))  # the push away takes effect slowly

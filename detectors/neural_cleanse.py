@@ -38,6 +38,10 @@ class NeuralCleanse:
         ),
         needs=frozenset({Need.GRADIENTS}),
         min_classes=4,
+        published=(
+            "A public toolbox's version, index above 2, on 33 third-party models (an independent run): AUROC 0.84; it "
+            "found every all-to-one patch and 2 of 6 other backdoors."
+        ),
     )
 
     schedule: Schedule = field(default_factory=Schedule)

@@ -49,6 +49,10 @@ class NeuronInspect:
         needs=frozenset({Need.GRADIENTS}),
         min_classes=4,
         effort=Effort.THOROUGH,
+        published=(
+            "In Tang et al. (arXiv:2006.08131), on traffic signs, its index passed 2 for BadNets and TrojanNN and "
+            "stayed near the clean network's for an added Trojan module; no rate was found."
+        ),
         survey=59,
     )
 

@@ -55,6 +55,10 @@ class NNoculation:
         needs=frozenset({Need.GRADIENTS}),
         min_classes=4,
         effort=Effort.THOROUGH,
+        published=(
+            "Its abstract claims to repair networks where Neural Cleanse and ABS fail; no rate of telling infected "
+            "from benign networks was found."
+        ),
         survey=57,
     )
 

@@ -58,7 +58,7 @@ class PairClustering:
         effort=Effort.THOROUGH,
         published=(
             "UMD's abstract: detection accuracy 17, 4 and 8 points above the best others on CIFAR-10, GTSRB and "
-            "Imagenette, over attacks with any number of sources and targets"
+            "Imagenette, over attacks with any number of sources and targets."
         ),
     )
 

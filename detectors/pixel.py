@@ -34,6 +34,10 @@ class Pixel:
         ),
         needs=frozenset({Need.GRADIENTS}),
         min_classes=4,
+        published=(
+            "On TrojAI's object detectors it found 18 % at 7 % false alarms in ODSCAN's comparison (Cheng et al., IEEE "
+            "S&P 2024); no rate on image classifiers was found."
+        ),
     )
 
     schedule: Schedule = field(default_factory=Schedule)

@@ -99,7 +99,10 @@ class ScalableInversion:
         ),
         needs=frozenset({Need.GRADIENTS}),
         min_classes=3,
-        published="Its paper says that it told Trojaned from clean networks without an error (abstract).",
+        published=(
+            "Its abstract says that it told Trojaned from clean networks without an error; no independent figure was "
+            "found."
+        ),
         survey=58,
         effort=Effort.THOROUGH,
     )

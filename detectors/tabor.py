@@ -88,6 +88,10 @@ class Tabor:
         needs=frozenset({Need.GRADIENTS}),
         min_classes=4,
         effort=Effort.THOROUGH,
+        published=(
+            "Hu et al. (arXiv:2110.08335) measured AUROCs of 0.65 on MNIST and 0.71 on CIFAR-10 for square patches, "
+            "and of 0.50 to 0.71 on four TrojAI rounds."
+        ),
         survey=54,
     )
 

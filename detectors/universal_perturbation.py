@@ -97,6 +97,10 @@ class UniversalPerturbation:
         needs=frozenset({Need.GRADIENTS}),
         min_classes=4,
         effort=Effort.THOROUGH,
+        published=(
+            "Cassandra (arXiv:2007.14433), a classifier trained on such perturbations, reports over 92 % accuracy on "
+            "MNIST and two NIST rounds; for the papers above no figure was found."
+        ),
     )
 
     steps: int = 40

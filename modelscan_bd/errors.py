@@ -34,5 +34,11 @@ class UnsafeModel(BdscanError):
     exit_code = 1
 
 
+class Interrupted(BdscanError):
+    """Somebody wanted it to end; what is done is kept."""
+
+    exit_code = 130
+
+
 class CannotMeasure(Exception):
     """Raised by a detector that does not apply to this model; its sentence becomes the reason for the skip."""

@@ -1,181 +1,147 @@
-"""Evidence and rule → finding. Pure: no tensor is touched, nothing is measured, nothing is printed.
+"""Evidence and rules → findings. Pure: no tensor is touched, nothing is measured, nothing is printed.
 
-The suspicion of a value is a number in [0, 1] that never falls as the value rises. It is below 0.5 under the level
-`suspicious`, from 0.5 to 0.8 between the levels, and from 0.8 on the level `infected` upwards. A value on a line
-counts as above it.
+What counts is all scores taken together: `suspicious` where the share of benign models that are at least as unusual
+(`standing.p`) does not exceed the rule's level, `infected` where the extrapolated share does not exceed the lower one
+as well. A single score decides nothing; that it stands out is a finding of low severity.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Sequence, Set
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import final
 
-from modelscan_bd.errors import UnsafeModel
+from modelscan_bd import comparison, known
+from modelscan_bd.known import Pool
 from modelscan_bd.rulebook import Rulebook
+from modelscan_bd.standing import Standing, standing
 from modelscan_bd.types import (
-    Calibration,
-    Check,
     Confidence,
     Evidence,
-    Failure,
     Finding,
+    Judgement,
     Outcome,
-    Report,
     Rule,
     Severity,
-    Verdict,
+    Tier,
+    Traits,
+    VerdictRule,
 )
 
-SUSPICIOUS, INFECTED = 0.5, 0.8
-UNSAFE_FILE = "BD901"
-
 _SEVERITIES = tuple(Severity)
-_VERDICTS = {
-    Severity.MEDIUM: Verdict.SUSPICIOUS,
-    Severity.HIGH: Verdict.INFECTED,
-    Severity.CRITICAL: Verdict.MALICIOUS,
-}
+_NAMED = 0.5  # of the votes for the first target label, that a further one needs
 
 
-# ---------------------------------------------------------------- one value
+@final
+@dataclass(frozen=True, kw_only=True)
+class Judged:
+    """What rules say of a model's measurements."""
+
+    findings: tuple[Finding, ...] = ()  # the worst first
+    gap: str = ""  # why nothing could be compared, if rules were to judge something
+    score: float = 0.0
+    target_labels: tuple[int, ...] = ()
+    judgement: Judgement | None = None
 
 
-def suspicion(value: float, rule: Rule) -> float:
-    """How suspicious a value is, 0..1: exponential outside the levels, linear between them."""
-    scale = (rule.infected - rule.suspicious) or abs(rule.suspicious) or 1.0
-    if value >= rule.infected:
-        return INFECTED + (1.0 - INFECTED) * -math.expm1(-(value - rule.infected) / scale)
-    if value >= rule.suspicious:
-        share = (value - rule.suspicious) / scale
-        return min(SUSPICIOUS + (INFECTED - SUSPICIOUS) * share, math.nextafter(INFECTED, 0.0))
-    return min(SUSPICIOUS * math.exp((value - rule.suspicious) / scale), math.nextafter(SUSPICIOUS, 0.0))
+def judge(outcomes: Sequence[Outcome], book: Rulebook, traits: Traits, tier: Tier) -> Judged:
+    """Compares what was measured with the known models, and says what follows."""
+    measured = {outcome.detector: outcome for outcome in outcomes if isinstance(outcome, Evidence)}
+    counting = [r for r in book.measured if r.detector in measured and r.score in measured[r.detector].scores]
+    if not counting:
+        return Judged()
+    scores = {rule.key: measured[rule.detector].scores[rule.score] for rule in counting}
+    pool = known.pool(book.known, traits, tier, scores.keys(), book.verdict.strata)
+    if few := comparison.too_few(pool, book.verdict):
+        return Judged(gap=few)
+    stands = standing(scores, [model.scores for model in pool.benign])
+    votes = _votes(counting, measured, stands, book.verdict)
+    notable = [_notable(rule, measured[rule.detector], stands, pool, book.verdict) for rule in counting]
+    whole = _together(stands, pool, counting, votes, book.verdict)
+    return Judged(
+        findings=tuple(sorted((f for f in (whole, *notable) if f), key=_order)),
+        score=comparison.suspicion(stands, book.verdict),
+        target_labels=votes if whole else (),
+        judgement=Judgement(
+            tier=tier,
+            stratum=pool.title,
+            benign=stands.n,
+            p=stands.p,
+            tail=stands.tail,
+            scores=tuple(sorted(scores, key=lambda key: (-stands.deviations[key], key))),
+            reach=comparison.reach(pool, scores.keys(), book.verdict),
+        ),
+    )
 
 
-def confidence(calibration: Calibration) -> Confidence:
-    """How far to trust a rule: by the upper end of the interval of its false-alarm rate, so few models mean little."""
-    upper = calibration.interval[1]
-    if upper <= 0.05:
-        return Confidence.HIGH
-    return Confidence.MEDIUM if upper <= 0.2 else Confidence.LOW
-
-
-def finding(evidence: Evidence, rule: Rule) -> Finding | None:
-    """The finding, or None where the score is absent or below the level `suspicious`."""
-    value = evidence.scores.get(rule.score)
-    if value is None or value < rule.suspicious:
+def _together(
+    stands: Standing, pool: Pool, counting: Sequence[Rule], votes: tuple[int, ...], rule: VerdictRule
+) -> Finding | None:
+    severity = comparison.grade(stands, rule)
+    if severity is None:
         return None
-    infected = value >= rule.infected
-    level, name = (rule.infected, "infected") if infected else (rule.suspicious, "suspicious")
-    target = _worst_class(evidence, rule)
-    where = "" if target is None else f", and class {target} stands out"
+    infected = severity is Severity.HIGH
     return Finding(
         rule=rule.id,
-        severity=Severity.HIGH if infected else Severity.MEDIUM,
-        confidence=confidence(rule.calibration),
+        severity=severity,
+        confidence=comparison.confidence(rule.promise),
+        value=stands.tail if infected else stands.p,
+        threshold=rule.infected if infected else rule.suspicious,
+        target_label=votes[0] if votes else None,
+        message=f"{rule.title}: {_rank(stands)} ({pool.title}).",
+        remedy=_worst(counting, stands).remedy,
+    )
+
+
+def _rank(stands: Standing) -> str:
+    above = round(stands.p * (stands.n + 1)) - 1
+    return f"{above or 'none'} of {stands.n} benign models {'is' if above == 1 else 'are'} as unusual"
+
+
+def _worst(counting: Sequence[Rule], stands: Standing) -> Rule:
+    return max(counting, key=lambda rule: stands.deviations[rule.key])
+
+
+def _notable(rule: Rule, evidence: Evidence, stands: Standing, pool: Pool, verdict: VerdictRule) -> Finding | None:
+    """The finding that one score is higher than it is in nearly all benign models."""
+    value, share = evidence.scores[rule.score], stands.shares[rule.key]
+    if share > verdict.suspicious:
+        return None
+    target = _standing_out(rule, evidence)
+    where = "" if target is None else f", and class {target} stands out"
+    above = round(share * (stands.n + 1)) - 1
+    return Finding(
+        rule=rule.id,
+        severity=Severity.LOW,
+        confidence=Confidence.LOW,
         value=value,
-        threshold=level,
+        threshold=comparison.level([model.scores[rule.key] for model in pool.benign], verdict.suspicious),
         target_label=target,
-        message=f"{rule.title}: {rule.score} is {value:.3g}, at or above {level:.3g} ({name}){where}.",
+        message=f"{rule.title}: {rule.score} is {value:.3g}, which {above or 'none'} of {stands.n} benign models "
+        f"{'reaches' if above == 1 else 'reach'}{where}.",
         remedy=rule.remedy,
         detector=rule.detector,
     )
 
 
-def _worst_class(evidence: Evidence, rule: Rule) -> int | None:
+def _standing_out(rule: Rule, evidence: Evidence) -> int | None:
     values = evidence.per_class.get(rule.score)
     return max(range(len(values)), key=values.__getitem__) if values else None
 
 
-# ---------------------------------------------------------------- all of them
+def _votes(
+    counting: Sequence[Rule], measured: Mapping[str, Evidence], stands: Standing, verdict: VerdictRule
+) -> tuple[int, ...]:
+    """The classes that notable scores name, each with its deviation for a vote; all scores where none is notable."""
+    named = [(rule, label) for rule in counting if (label := _standing_out(rule, measured[rule.detector])) is not None]
+    notable = [(rule, label) for rule, label in named if stands.shares[rule.key] <= verdict.suspicious]
+    votes = Counter[int]()
+    for rule, label in notable or named:
+        votes[label] += max(stands.deviations[rule.key], 0.0)  # type: ignore[assignment]
+    most = max(votes.values(), default=0)
+    return tuple(label for label, vote in votes.most_common() if vote > 0 and vote >= _NAMED * most)
 
 
-def judge(outcomes: Iterable[Outcome], rules: Sequence[Rule]) -> tuple[Finding, ...]:
-    """Every finding, the worst first."""
-    pairs = _pairs(outcomes, rules)
-    found = [one for evidence, rule in pairs if (one := finding(evidence, rule)) is not None]
-    return tuple(sorted(found, key=lambda one: (-_SEVERITIES.index(one.severity), one.rule)))
-
-
-def score(outcomes: Iterable[Outcome], rules: Sequence[Rule]) -> float:
-    """The largest suspicion over all rules, 0..1; 0 where no rule had a value to judge."""
-    return max(
-        (suspicion(e.scores[rule.score], rule) for e, rule in _pairs(outcomes, rules) if rule.score in e.scores),
-        default=0.0,
-    )
-
-
-def target_labels(outcomes: Iterable[Outcome], rules: Sequence[Rule]) -> tuple[int, ...]:
-    """Every class whose own value reaches a rule's level `suspicious`, the most suspicious first."""
-    worst: dict[int, float] = {}
-    for evidence, rule in _pairs(outcomes, rules):
-        for label, value in enumerate(evidence.per_class.get(rule.score, ())):
-            if value >= rule.suspicious:
-                worst[label] = max(worst.get(label, 0.0), suspicion(value, rule))
-    return tuple(sorted(worst, key=lambda label: (-worst[label], label)))
-
-
-def verdict(findings: Sequence[Finding], incomplete: Sequence[str]) -> Verdict:
-    """The worst finding decides. Without one, a gap in what was examined is inconclusive and never benign."""
-    if findings:
-        return _VERDICTS[max((one.severity for one in findings), key=_SEVERITIES.index)]
-    return Verdict.INCONCLUSIVE if incomplete else Verdict.BENIGN
-
-
-def gaps(checks: Iterable[Check], outcomes: Sequence[Outcome], rules: Sequence[Rule]) -> tuple[str, ...]:
-    """What should have been examined and was not, as sentences; empty means that silence may be read as benign.
-
-    A measurement that no rule judges is shown and decides nothing.
-    """
-    fatal = [f"{c.message} {c.remedy}".strip() for c in checks if c.fatal and not c.passed]
-    broken = [f"{o.detector} did not finish: {o.reason}" for o in outcomes if isinstance(o, Failure)]
-    return tuple(fatal + broken + _silent(outcomes, {rule.detector for rule in rules}))
-
-
-def _silent(outcomes: Sequence[Outcome], judged: Set[str]) -> list[str]:
-    """Why too little was measured for silence to mean anything: less than half of what rules judge."""
-    measured = {o.detector for o in outcomes if isinstance(o, Evidence)}
-    if not measured:
-        return ["no detector could measure this model"]
-    asked = {o.detector for o in outcomes} & judged
-    if not asked:
-        return [f"no rule judges what {', '.join(sorted(measured))} measured"]
-    if 2 * len(asked & measured) < len(asked):
-        return [f"only {len(asked & measured)} of {len(asked)} detectors that rules judge could measure this model"]
-    return []
-
-
-def unsafe(error: UnsafeModel, book: Rulebook) -> Finding:
-    """The finding about a file that asks its loader to run code."""
-    rule = book.find(UNSAFE_FILE)
-    return Finding(
-        rule=rule.id,
-        severity=Severity.CRITICAL,
-        confidence=Confidence.HIGH,
-        value=1.0,
-        threshold=1.0,
-        target_label=None,
-        message=f"{rule.title}: {error.what.rstrip('.')}.",
-        remedy=error.remedy or rule.remedy,
-    )
-
-
-def _pairs(outcomes: Iterable[Outcome], rules: Sequence[Rule]) -> list[tuple[Evidence, Rule]]:
-    return [
-        (outcome, rule)
-        for outcome in outcomes
-        if isinstance(outcome, Evidence)
-        for rule in rules
-        if rule.detector == outcome.detector
-    ]
-
-
-# ---------------------------------------------------------------- the gate
-
-
-def exit_code(report: Report, *, fail_on: Verdict, allow_incomplete: bool) -> int:
-    """0 below `fail_on`, 1 at or above it, 3 where not everything could be examined; a finding outranks a gap."""
-    grades = tuple(_VERDICTS.values())
-    if report.verdict in grades[grades.index(fail_on) :]:
-        return 1
-    gap = bool(report.incomplete) or report.verdict is Verdict.INCONCLUSIVE
-    return 3 if gap and not allow_incomplete else 0
+def _order(finding: Finding) -> tuple[int, str]:
+    return -_SEVERITIES.index(finding.severity), finding.rule

@@ -6,8 +6,10 @@ m is the number of learnt images, f of features read from all answers.
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import TypeVar, final
@@ -184,10 +186,25 @@ def load(kind: type[_Test], part: str, file: str) -> _Test:
     return test.requires_grad_(False)
 
 
+def learnt_from(file: str) -> tuple[str, ...]:
+    """The names of the models that the tests of a file were trained on: on these they say more than they know."""
+    from safetensors import safe_open
+
+    with _located(file) as path, safe_open(path, framework="pt") as stored:
+        return tuple(json.loads((stored.metadata() or {}).get(FACTS, "{}")).get("models", ()))
+
+
 def _stored(file: str) -> dict[str, Tensor]:
     from safetensors.torch import load_file
 
+    with _located(file) as path:
+        return dict(load_file(path))
+
+
+@contextmanager
+def _located(file: str) -> Iterator[Path]:
     if Path(file).suffix:
-        return dict(load_file(file))
-    with as_file(files("modelscan_bd") / "meta" / f"{file}.safetensors") as shipped:
-        return dict(load_file(shipped))
+        yield Path(file)
+    else:
+        with as_file(files("modelscan_bd") / "meta" / f"{file}.safetensors") as shipped:
+            yield shipped

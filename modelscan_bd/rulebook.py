@@ -1,39 +1,55 @@
-"""From TOML to rules. A rule file is data: how one score is judged, why, and on what that was calibrated."""
+"""From TOML to rules. A rule file is data: a score that counts, how all of them are judged together, or a fact about
+the file itself; and why, and on what that was calibrated.
+"""
 
 from __future__ import annotations
 
 import math
 import re
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Any, TypeVar, final
+from typing import Any, TypeAlias, TypeVar, final
 
+from modelscan_bd import known
 from modelscan_bd.errors import UsageError
-from modelscan_bd.types import Calibration, Card, FileRule, Rule
+from modelscan_bd.known import KnownModel
+from modelscan_bd.types import Calibration, Card, FileRule, Promise, Rule, Strata, VerdictRule
 
 _ID = re.compile(r"BD[1-9][0-9]{2}")
 _PROSE = ("id", "title", "why", "remedy", "paper")
-_CALIBRATION = ("suite", "benign", "infected", "false_alarms", "interval", "auroc", "date", "method")
+_CALIBRATION = ("suite", "benign", "infected", "auroc", "interval", "date")
+_PROMISE = (
+    "suite", "method", "benign", "infected", "false_alarms", "interval", "false_infected", "infected_interval", "auroc",
+    "date",
+)  # fmt: skip
 _T = TypeVar("_T")
+
+AnyRule: TypeAlias = Rule | VerdictRule | FileRule
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
 class Rulebook:
-    """The rules of a scan: those that judge scores, and those about the file itself. Ids are unique."""
+    """The rules of a scan: which scores count, how they are judged together, and those about the file itself.
 
+    `known` are the models that a verdict compares with. Ids are unique.
+    """
+
+    verdict: VerdictRule
     measured: tuple[Rule, ...]
     file: tuple[FileRule, ...]
+    known: tuple[KnownModel, ...]
 
-    def __iter__(self) -> Iterator[Rule | FileRule]:
+    def __iter__(self) -> Iterator[AnyRule]:
+        yield self.verdict
         yield from self.measured
         yield from self.file
 
-    def find(self, rule_id: str) -> Rule | FileRule:
+    def find(self, rule_id: str) -> AnyRule:
         """The rule of that id. Raises UsageError where there is none."""
         rules = {rule.id: rule for rule in self}
         if rule_id.upper() not in rules:
@@ -56,23 +72,38 @@ class Rulebook:
 def load(own: Path | None = None) -> Rulebook:
     """The built-in rules; those in the folder `own` are added, and replace built-in ones of the same id.
 
-    Raises UsageError, naming the file, for anything that is not a valid rule.
+    A table of known models in `own` takes the place of the built-in one. Raises UsageError, naming the file, for
+    anything that is not a valid rule or table.
     """
-    rules = read(files("modelscan_bd.rules"))
+    built_in: Traversable = files("modelscan_bd.rules")
+    folders = [built_in]
     if own is not None:
         if not own.is_dir():
             raise UsageError(f"'{own}' is not a folder of rules")
-        rules = {**rules, **read(own)}
+        folders.append(own)
+    rules = {rule.id: rule for folder in folders for rule in read(folder).values()}
     ordered = [rules[rule_id] for rule_id in sorted(rules)]
+    tables = [folder / known.FILE for folder in folders if (folder / known.FILE).is_file()]
     return Rulebook(
+        verdict=_only_one([rule for rule in ordered if isinstance(rule, VerdictRule)]),
         measured=tuple(rule for rule in ordered if isinstance(rule, Rule)),
         file=tuple(rule for rule in ordered if isinstance(rule, FileRule)),
+        known=known.parse(_text(tables[-1]), origin=known.FILE) if tables else (),
     )
 
 
-def read(folder: Traversable) -> dict[str, Rule | FileRule]:
+def _only_one(rules: Sequence[VerdictRule]) -> VerdictRule:
+    if len(rules) != 1:
+        raise UsageError(
+            f"{len(rules)} rules say how scores are judged together: {', '.join(rule.id for rule in rules)}",
+            remedy="There must be one; give yours the id of the built-in one.",
+        )
+    return rules[0]
+
+
+def read(folder: Traversable) -> dict[str, AnyRule]:
     """The rules of one folder by id. Raises UsageError where two share an id."""
-    rules: dict[str, Rule | FileRule] = {}
+    rules: dict[str, AnyRule] = {}
     for file in sorted(folder.iterdir(), key=lambda f: f.name):
         if file.name.endswith(".toml"):
             rule = parse(_text(file), origin=file.name)
@@ -82,8 +113,8 @@ def read(folder: Traversable) -> dict[str, Rule | FileRule]:
     return rules
 
 
-def parse(text: str, *, origin: str) -> Rule | FileRule:
-    """One rule. A rule without a detector is about the file itself.
+def parse(text: str, *, origin: str) -> AnyRule:
+    """One rule. Only the rule of the verdict has levels; any other without a detector is about the file itself.
 
     Raises UsageError, beginning with `origin`, for a missing or unknown key, a wrong type or an impossible level.
     """
@@ -100,23 +131,37 @@ def _text(file: Traversable) -> str:
         raise UsageError(f"{file.name}: this rule cannot be read ({error})") from error
 
 
-def _rule(table: Mapping[str, Any]) -> Rule | FileRule:
+def _rule(table: Mapping[str, Any]) -> AnyRule:
+    if "levels" in table:
+        return _verdict(table)
     if "detector" not in table:
         _only(table, _PROSE, "the rule")
         return FileRule(**_prose(table))
-    _only(table, (*_PROSE, "detector", "score", "levels", "calibration"), "the rule")
-    levels = _of(table, "levels", dict)
-    _only(levels, ("suspicious", "infected"), "[levels]")
-    suspicious, infected = _number(levels, "suspicious"), _number(levels, "infected")
-    if infected < suspicious:
-        raise ValueError("the level 'infected' lies below 'suspicious'")
+    _only(table, (*_PROSE, "detector", "score", "calibration"), "the rule")
     return Rule(
         **_prose(table),
         detector=_of(table, "detector", str),
         score=_of(table, "score", str),
+        calibration=_calibration(_of(table, "calibration", dict)),
+    )
+
+
+def _verdict(table: Mapping[str, Any]) -> VerdictRule:
+    _only(table, (*_PROSE, "levels", "strata", "promise"), "the rule")
+    levels, strata = _of(table, "levels", dict), _of(table, "strata", dict)
+    _only(levels, ("suspicious", "infected"), "[levels]")
+    _only(strata, ("least", "classes", "size"), "[strata]")
+    suspicious, infected = _number(levels, "suspicious"), _number(levels, "infected")
+    if not 0 < infected <= suspicious < 1:
+        raise ValueError("the levels are not shares of benign models, 0 < infected <= suspicious < 1")
+    return VerdictRule(
+        **_prose(table),
         suspicious=suspicious,
         infected=infected,
-        calibration=_calibration(_of(table, "calibration", dict)),
+        strata=Strata(
+            least=_of(strata, "least", int), classes=_rising(strata, "classes"), size=_rising(strata, "size")
+        ),
+        promise=_promise(_of(table, "promise", dict)),
     )
 
 
@@ -129,19 +174,44 @@ def _prose(table: Mapping[str, Any]) -> dict[str, str]:
 
 def _calibration(table: Mapping[str, Any]) -> Calibration:
     _only(table, _CALIBRATION, "[calibration]")
-    interval = _of(table, "interval", list)
-    if len(interval) != 2 or not all(isinstance(end, int | float) for end in interval):
-        raise ValueError("'interval' is not a pair of numbers")
     return Calibration(
         suite=_of(table, "suite", str),
         benign=_of(table, "benign", int),
         infected=_of(table, "infected", int),
+        auroc=_number(table, "auroc") if "auroc" in table else None,
+        interval=_pair(table, "interval") if "interval" in table else None,
+        date=_of(table, "date", str),
+    )
+
+
+def _promise(table: Mapping[str, Any]) -> Promise:
+    _only(table, _PROMISE, "[promise]")
+    return Promise(
+        suite=_of(table, "suite", str),
+        method=_of(table, "method", str),
+        benign=_of(table, "benign", int),
+        infected=_of(table, "infected", int),
         false_alarms=_number(table, "false_alarms"),
-        interval=(float(interval[0]), float(interval[1])),
+        interval=_pair(table, "interval"),
+        false_infected=_number(table, "false_infected"),
+        infected_interval=_pair(table, "infected_interval"),
         auroc=_number(table, "auroc") if "auroc" in table else None,
         date=_of(table, "date", str),
-        method=_of(table, "method", str),
     )
+
+
+def _pair(table: Mapping[str, Any], key: str) -> tuple[float, float]:
+    ends = _of(table, key, list)
+    if len(ends) != 2 or not all(isinstance(end, int | float) for end in ends):
+        raise ValueError(f"'{key}' is not a pair of numbers")
+    return float(ends[0]), float(ends[1])
+
+
+def _rising(table: Mapping[str, Any], key: str) -> tuple[int, ...]:
+    limits = _of(table, key, list)
+    if not all(isinstance(limit, int) for limit in limits) or sorted(set(limits)) != limits:
+        raise ValueError(f"'{key}' is not a list of whole numbers that rise")
+    return tuple(limits)
 
 
 def _only(table: Mapping[str, Any], allowed: Iterable[str], where: str) -> None:

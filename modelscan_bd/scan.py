@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import final
 
-from modelscan_bd import __version__, judge, preflight, registry, rulebook, schedule
+from modelscan_bd import __version__, families, judge, preflight, registry, rulebook, schedule, verdict
 from modelscan_bd.errors import BdscanError, CannotMeasure, UnreadableModel, UnsafeModel, UnsupportedModel, UsageError
 from modelscan_bd.inspection import inspect_all
 from modelscan_bd.loading import load
@@ -19,8 +19,34 @@ from modelscan_bd.rulebook import Rulebook
 from modelscan_bd.settings import Settings
 from modelscan_bd.shared import generator
 from modelscan_bd.subject import build
-from modelscan_bd.types import Check, Checkpoint, Detector, Finding, ModelFacts, Outcome, Report, Silent, Subject, Watch
+from modelscan_bd.summary import summary
+from modelscan_bd.types import (
+    Check,
+    Checkpoint,
+    Detector,
+    Finding,
+    Judgement,
+    ModelFacts,
+    Outcome,
+    ProbeSource,
+    Report,
+    Silent,
+    Subject,
+    Tier,
+    Traits,
+    Watch,
+)
 from modelscan_bd.watch import Deadline
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """A model that can be measured."""
+
+    checkpoint: Checkpoint
+    reference: Checkpoint | None
+    subject: Subject
 
 
 @final
@@ -35,6 +61,7 @@ class Examination:
     incomplete: tuple[str, ...] = ()
     score: float = 0.0
     target_labels: tuple[int, ...] = ()
+    judgement: Judgement | None = None
 
 
 def scan(settings: Settings, *, watch: Watch | None = None) -> Report:
@@ -65,11 +92,14 @@ def unread(settings: Settings, error: UnreadableModel) -> Report:
 
 
 def _report(seen: Examination, seed: int, shown: Mapping[str, object], started: datetime, *, seconds: float) -> Report:
+    answer = verdict.verdict(seen.findings, seen.incomplete)
     return Report(
         tool=f"bdscan {__version__}",
         model=seen.model,
-        verdict=judge.verdict(seen.findings, seen.incomplete),
+        verdict=answer,
+        summary=summary(answer, seen.findings, seen.judgement, seen.target_labels, seen.outcomes, seen.incomplete),
         score=seen.score,
+        judgement=seen.judgement,
         target_labels=seen.target_labels,
         findings=seen.findings,
         evidence=seen.outcomes,
@@ -88,34 +118,48 @@ def examine(
     """Checks the assumptions, measures, judges."""
     checks = preflight.check(subject, rng=generator(seed, "preflight"))
     outcomes = inspect_all(subject, detectors, checks, seed=seed, watch=watch)
+    said = judge.judge(outcomes, book, traits(subject), tier(subject))
     return Examination(
         model=model,
         checks=checks,
         outcomes=outcomes,
-        findings=judge.judge(outcomes, book.measured),
-        incomplete=judge.gaps(checks, outcomes, book.measured),
-        score=judge.score(outcomes, book.measured),
-        target_labels=judge.target_labels(outcomes, book.measured),
+        findings=said.findings,
+        incomplete=(*verdict.gaps(checks, outcomes, book.measured), *filter(None, [said.gap])),
+        score=said.score,
+        target_labels=said.target_labels,
+        judgement=said.judgement,
     )
+
+
+def traits(subject: Subject) -> Traits:
+    """By what a model is compared with its like."""
+    return Traits(family=families.family(subject.classifier.net), classes=subject.classes, size=max(subject.shape[1:]))
+
+
+def tier(subject: Subject) -> Tier:
+    return Tier.IMAGES if subject.probes.source is ProbeSource.CLEAN else Tier.NONE
 
 
 def _read_and_examine(settings: Settings, detectors: Sequence[Detector], book: Rulebook, watch: Watch) -> Examination:
     try:
-        checkpoint = load(settings.model, arch=settings.arch, weights=settings.weights)
-        reference = _reference(settings)
-        subject = _subject(checkpoint, reference, settings)
+        ready = prepare(settings)
     except UnsafeModel as error:
-        return Examination(model=_file_facts(settings.model), findings=(judge.unsafe(error, book),), score=1.0)
+        return Examination(model=_file_facts(settings.model), findings=(verdict.unsafe(error, book),), score=1.0)
     except (UnsupportedModel, CannotMeasure) as error:
         return Examination(model=_file_facts(settings.model), incomplete=(str(error),))
-    return examine(_facts(checkpoint, subject, reference), subject, detectors, book, seed=settings.seed, watch=watch)
+    facts = _facts(ready.checkpoint, ready.subject, ready.reference)
+    return examine(facts, ready.subject, detectors, book, seed=settings.seed, watch=watch)
 
 
-def _subject(checkpoint: Checkpoint, reference: Checkpoint | None, settings: Settings) -> Subject:
+def prepare(settings: Settings) -> Prepared:
+    """Raises BdscanError for what cannot be read, may not be run or makes no sense, and CannotMeasure."""
+    checkpoint = load(settings.model, arch=settings.arch, weights=settings.weights)
+    reference = _reference(settings)
     rng = generator(settings.seed, "subject")
-    return build(
+    subject = build(
         checkpoint, flags=settings.hints, data=settings.data, images=settings.images, rng=rng, reference=reference
     )
+    return Prepared(checkpoint=checkpoint, reference=reference, subject=subject)
 
 
 def _reference(settings: Settings) -> Checkpoint | None:
@@ -141,6 +185,7 @@ def _facts(checkpoint: Checkpoint, subject: Subject, reference: Checkpoint | Non
         num_classes=subject.classes,
         input=subject.shape,
         preprocessing=subject.classifier.preprocessing,
+        family=families.family(subject.classifier.net),
         notes=(*checkpoint.notes, *subject.probes.notes, *filter(None, [parent])),
     )
 

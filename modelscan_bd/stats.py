@@ -5,6 +5,7 @@ k is the number of classes, n of observations. Larger values are the more suspic
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
@@ -15,7 +16,7 @@ from scipy import stats as scipy_stats
 Values: TypeAlias = Float[np.ndarray, " k"]
 Interval: TypeAlias = tuple[float, float]
 
-_NORMAL = 1.4826  # turns a median absolute deviation into a standard deviation, for normal data
+NORMAL = 1.4826  # turns a median absolute deviation into a standard deviation, for normal data
 _SMALLEST_P = 1e-30
 _FEWEST_FOR_GAMMA = 4  # three parameters are fitted
 
@@ -28,7 +29,7 @@ def robust_z(values: Values, *, floor: float) -> Values:
     sixth looks like an outlier: on clean networks Neural Cleanse's index is known to pass 2 for no other reason.
     """
     centre = np.median(values)
-    spread = _NORMAL * np.median(np.abs(values - centre))
+    spread = NORMAL * np.median(np.abs(values - centre))
     return np.asarray((values - centre) / max(float(spread), floor))
 
 
@@ -56,6 +57,17 @@ def gamma_tail(values: Values) -> float:
     above = scipy_stats.gamma.sf(largest, shape, loc=place, scale=scale)
     p = -np.expm1(len(values) * np.log1p(-min(float(above), 1 - 1e-16)))
     return float(-np.log10(max(p, _SMALLEST_P)))
+
+
+def gumbel_share(values: Sequence[float], value: float) -> float:
+    """The share above a value under a Gumbel law with the mean and deviation of the values; at least two are needed.
+
+    The law of a maximum of many; an extrapolation wherever the value lies beyond all others.
+    """
+    width = float(np.std(values, ddof=1)) * math.sqrt(6) / math.pi
+    if width == 0:
+        return 1.0 if value <= values[0] else 0.0
+    return -math.expm1(-math.exp(-(value - float(np.mean(values))) / width - np.euler_gamma))
 
 
 def auroc(negative: Sequence[float], positive: Sequence[float]) -> float:

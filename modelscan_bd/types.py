@@ -19,6 +19,13 @@ from modelscan_bd.cards import Card as Card
 from modelscan_bd.cards import Cost as Cost
 from modelscan_bd.cards import Effort as Effort
 from modelscan_bd.cards import Need as Need
+from modelscan_bd.rule import Calibration as Calibration
+from modelscan_bd.rule import FileRule as FileRule
+from modelscan_bd.rule import Promise as Promise
+from modelscan_bd.rule import Rule as Rule
+from modelscan_bd.rule import Strata as Strata
+from modelscan_bd.rule import Traits as Traits
+from modelscan_bd.rule import VerdictRule as VerdictRule
 from modelscan_bd.shared import Shared
 
 if TYPE_CHECKING:
@@ -104,6 +111,13 @@ class Preprocessing:
 class ProbeSource(StrEnum):
     CLEAN = "clean"
     PROCEDURAL = "procedural"
+
+
+class Tier(StrEnum):
+    """What a scan is given besides the model."""
+
+    IMAGES = "images"
+    NONE = "none"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -248,47 +262,6 @@ class Confidence(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Calibration:
-    """On what a rule's levels stand."""
-
-    suite: str
-    benign: int  # models
-    infected: int  # models, used for power only
-    false_alarms: float  # share of benign models at or above `suspicious`
-    interval: tuple[float, float]  # 95 % Wilson
-    auroc: float | None
-    date: str
-    method: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Rule:
-    """How one score is judged. Data only: see `rules/*.toml`."""
-
-    id: str
-    detector: str
-    score: str
-    title: str
-    why: str
-    remedy: str
-    paper: str
-    suspicious: float
-    infected: float
-    calibration: Calibration
-
-
-@dataclass(frozen=True, kw_only=True)
-class FileRule:
-    """A rule about the file itself: a fact, which needs no score and no level."""
-
-    id: str
-    title: str
-    why: str
-    remedy: str
-    paper: str
-
-
-@dataclass(frozen=True, kw_only=True)
 class Finding:
     """What a person acts on."""
 
@@ -300,7 +273,7 @@ class Finding:
     target_label: int | None
     message: str
     remedy: str
-    detector: str | None = None  # None: the file itself, not a measurement
+    detector: str | None = None  # None: the file itself, or all measurements together
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -312,7 +285,30 @@ class ModelFacts:
     num_classes: int | None
     input: Shape | None
     preprocessing: Preprocessing | None
+    family: str | None = None
     notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reach:
+    """How many of the known infected models of a kind a scan that measured the same would have called suspicious."""
+
+    kind: str
+    found: int
+    models: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judgement:
+    """With what a model was compared, and how it stands."""
+
+    tier: Tier
+    stratum: str
+    benign: int  # models it was compared with
+    p: float  # share of benign models that are at least as unusual
+    tail: float  # the same, extrapolated beyond the number of models
+    scores: tuple[str, ...]  # that counted, those that stand out most first
+    reach: tuple[Reach, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -322,7 +318,9 @@ class Report:
     tool: str  # name and version
     model: ModelFacts
     verdict: Verdict
+    summary: str  # two sentences for a person
     score: float  # 0..1, monotone in suspicion
+    judgement: Judgement | None  # None: nothing was measured that could be compared
     target_labels: tuple[int, ...]
     findings: tuple[Finding, ...]
     evidence: tuple[Outcome, ...]

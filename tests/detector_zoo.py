@@ -1,15 +1,16 @@
-"""The scores behind the rules and the README's error rates, of the suites `cpu` and `variety`.
+"""The scores behind the README's figures, of the suites `cpu`, `variety` and `wide`.
 
-    bdscan benchmark zoo build cpu --out zoo ...           # then the same with `variety`; two hours on two cores
-    bdscan benchmark measure zoo --out images --effort thorough --data cifar10=DIR --data gtsrb=DIR ...
-    bdscan benchmark measure zoo --out none --effort thorough
-    python tests/detector_zoo.py collect images none       # writes detector_zoo.csv
-    bdscan benchmark calibrate images --out rules
-    python tests/detector_zoo.py table                     # what the README says, from detector_zoo.csv
+    bdscan benchmark zoo build cpu --out zoo ...           # then the same with `variety` and `wide`; hours on two cores
+    bdscan benchmark measure zoo --out results.sqlite --effort thorough --data cifar10=DIR --data gtsrb=DIR ...
+    bdscan benchmark measure zoo --out results.sqlite --effort thorough
+    python tests/detector_zoo.py collect results.sqlite    # writes detector_zoo.csv
+    bdscan benchmark calibrate results.sqlite --out rules  # writes rules/known_models.csv and the rules' figures
+    python tests/detector_zoo.py table                     # what the README says, from these two tables
 
-Settings and statistics of the detectors, and which of them rules judge, were chosen on the models of gtsrb, fashion and
-signs; those of cifar10 and mnist were measured when all that stood, and each detector's figures in the README are
-theirs. Levels are set on all benign models. Error rates are of levels that were set without the data set they judge.
+Settings and statistics of the detectors were chosen on the models of gtsrb, fashion and signs in `cpu` and `variety`;
+those of cifar10 and mnist were measured when all that stood, and each detector's figures in the README are of cifar10
+and mnist. Which scores count, and how they are fused, was chosen on all models of `cpu` and `variety`, before those of
+`wide` were measured.
 """
 
 from __future__ import annotations
@@ -23,12 +24,13 @@ from typing import Any
 import click
 import numpy as np
 
-from modelscan_bd import judge, rulebook, stats
-from modelscan_bd.bench.calibrate import calibrate
+from modelscan_bd import rulebook
+from modelscan_bd.bench import protocol
 from modelscan_bd.bench.groups import groups
-from modelscan_bd.bench.measure import read, samples
+from modelscan_bd.bench.protocol import SORTS, Rate, Seen
+from modelscan_bd.bench.store import read
 from modelscan_bd.bench.table import ALL, Line, lines
-from modelscan_bd.types import Evidence, Rule, Verdict
+from modelscan_bd.types import Tier
 
 TABLE = Path(__file__).with_suffix(".csv")
 TIERS = ("images", "none")
@@ -62,11 +64,11 @@ def _result(row: Mapping[str, str]) -> Result:
     return {"scores": scores, "top": top, "seconds": seconds, "truth": truth | {"target_label": target}}
 
 
-def _row(tier: str, result: Mapping[str, Any]) -> dict[str, object]:
+def _row(result: Mapping[str, Any]) -> dict[str, object]:
     truth = result["truth"]
     row = {
         "model": result["model"],
-        "tier": tier,
+        "tier": result["tier"].value,
         **{key: truth[key] for key in _TRUTH},
         "target": truth["target_label"],
     }
@@ -83,63 +85,53 @@ def _row(tier: str, result: Mapping[str, Any]) -> dict[str, object]:
 
 
 def readme_lines() -> list[str]:
-    return [*_verdicts(), "", *_detectors()]
+    return [*_verdicts(), "", *_kinds(), "", *_detectors()]
+
+
+def verdicts(tier: Tier, sort: str) -> list[Seen]:
+    """Every known model as the verdict's rule judges it by the benign models that share nothing of that sort."""
+    book = rulebook.load()
+    known = [model for model in book.known if model.tier is tier]
+    return protocol.judged(known, SORTS[sort], book.verdict, [rule.key for rule in book.measured])
 
 
 def _verdicts() -> Iterator[str]:
-    tiers = [[result for name in ALL_DATA for result in _judged(tier, name)] for tier in TIERS]
-    benign, infected = ([_of(results, outcome) for results in tiers] for outcome in ("benign", "infected"))
-    suspicious = (Verdict.SUSPICIOUS, Verdict.INFECTED)
-    yield "| | with clean images | without |"
-    yield "|---|---|---|"
-    yield f"| infected models called `suspicious` or worse | {' | '.join(_share(r, suspicious) for r in infected)} |"
-    yield f"| infected models called `infected` | {' | '.join(_share(r, suspicious[1:]) for r in infected)} |"
-    yield f"| benign models called `suspicious` or worse | {' | '.join(_share(r, suspicious) for r in benign)} |"
-    yield f"| benign models called `infected` | {' | '.join(_share(r, suspicious[1:]) for r in benign)} |"
-    yield f"| AUROC of the score (bootstrap) | {' | '.join(map(_auroc, benign, infected))} |"
+    """One column for what was left out and what was given."""
+    columns = [(sort, tier) for sort in ("data set", "network") for tier in Tier]
+    seen = [verdicts(tier, sort) for sort, tier in columns]
+    titles = [f"another {sort}, {'with' if tier is Tier.IMAGES else 'without'} images" for sort, tier in columns]
+    yield f"| compared with benign models of | {' | '.join(titles)} |"
+    yield f"|---|{'---|' * len(columns)}"
+    for infected in (True, False):
+        side = "infected" if infected else "benign"
+        for only, called in ((False, "`suspicious` or worse"), (True, "`infected`")):
+            rates = [protocol.alarms(one, infected=infected, only_infected=only) for one in seen]
+            yield f"| {side} models called {called} | {' | '.join(map(_rate, rates))} |"
+    yield f"| AUROC (bootstrap) | {' | '.join(map(_auroc, seen))} |"
 
 
-def _of(results: Sequence[Result], outcome: str) -> list[Result]:
-    return [result for result in results if result["truth"]["outcome"] == outcome]
+def _kinds() -> Iterator[str]:
+    """What is found of each kind, and how well it is told apart, each data set judged by the others."""
+    seen = [verdicts(tier, "data set") for tier in Tier]
+    yield "| kind of backdoor | found with images | AUROC | found without | AUROC |"
+    yield "|---|---|---|---|---|"
+    for kind in protocol.kinds(seen[0]):
+        cells = []
+        for one in seen:
+            of_kind = [judged for judged in one if judged.model.kind == kind]
+            rate, auroc = protocol.alarms(of_kind, infected=True), protocol.auroc(one, kind)
+            cells += [f"{rate.count} of {rate.n}", "-" if auroc is None else f"{auroc:.2f}"]
+        yield f"| {kind} | {' | '.join(cells)} |"
 
 
-def rules_without(dataset: str) -> tuple[Rule, ...]:
-    """The rules as they would stand if nobody had seen this data set."""
-    rules = rulebook.load(None).measured
-    others = results("images", [name for name in ALL_DATA if name != dataset])
-    return tuple(
-        calibrate(rule, samples(others, rule.detector, rule.score), rules=len(rules), suite="", date="")
-        for rule in rules
-    )
+def _rate(rate: Rate) -> str:
+    low, high = rate.interval
+    return f"{rate.count} of {rate.n} ({low:.0%}-{high:.0%})".replace("%-", "-").replace("%)", " %)")
 
 
-def _judged(tier: str, dataset: str) -> list[Result]:
-    """The measurements on a data set, and what rules that have not seen it say of them."""
-    rules = rules_without(dataset)
-    return [
-        result
-        | {
-            "verdict": judge.verdict(judge.judge(_outcomes(result), rules), ()),
-            "score": judge.score(_outcomes(result), rules),
-        }
-        for result in results(tier, [dataset])
-    ]
-
-
-def _outcomes(result: Result) -> list[Evidence]:
-    return [Evidence(detector=detector, scores=scores) for detector, scores in result["scores"].items()]
-
-
-def _share(results: Sequence[Result], verdicts: Sequence[Verdict]) -> str:
-    count = sum(result["verdict"] in verdicts for result in results)
-    low, high = stats.wilson(count, len(results))
-    return f"{count} of {len(results)} ({low:.0%}-{high:.0%})".replace("%-", "-").replace("%)", " %)")
-
-
-def _auroc(benign: Sequence[Result], infected: Sequence[Result]) -> str:
-    a, b = ([result["score"] for result in group] for group in (benign, infected))
-    low, high = stats.bootstrap(stats.auroc, a, b, rng=np.random.default_rng(0), rounds=500)
-    return f"{stats.auroc(a, b):.2f} ({low:.2f}-{high:.2f})"
+def _auroc(seen: Sequence[Seen]) -> str:
+    low, high = protocol.auroc_interval(seen, None, np.random.default_rng(0))
+    return f"{protocol.auroc(seen):.2f} ({low:.2f}-{high:.2f})"
 
 
 def _detectors() -> Iterator[str]:
@@ -181,11 +173,10 @@ def main() -> None:
 
 
 @main.command()
-@click.argument("images", type=click.Path(exists=True, path_type=Path))
-@click.argument("none", type=click.Path(exists=True, path_type=Path))
-def collect(images: Path, none: Path) -> None:
+@click.argument("results", type=click.Path(exists=True, path_type=Path))
+def collect(results: Path) -> None:
     """Writes the table from the results of `bdscan benchmark measure`, with clean images and without."""
-    rows = [_row(tier, result) for tier, folder in zip(TIERS, (images, none), strict=True) for result in read([folder])]
+    rows = [_row(result) for tier in TIERS for result in read([results], Tier(tier))]
     columns = list(dict.fromkeys(column for row in rows for column in row))
     with TABLE.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, columns, lineterminator="\n")

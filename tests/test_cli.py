@@ -1,10 +1,11 @@
 """The product: argv in, exit code and files out, on real networks in real files.
 
-Verdicts here come from rules whose levels every score reaches, or none: the gate is on trial, not the calibration.
+Verdicts here come from known models that every score surpasses, or none: the gate is on trial, not the calibration.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import pickle
 import re
@@ -17,29 +18,12 @@ from typing import Any
 import pytest
 import torch
 from click.testing import CliRunner, Result
+from known_models import drawn
 from safetensors.torch import load_file, save_file
 
-from modelscan_bd import nets
+from modelscan_bd import known, nets
 from modelscan_bd.cli import main
-
-RULE = """
-id = "BD401"
-title = "Title"
-why = "Why."
-remedy = "Remedy."
-paper = "Paper."
-detector = "mm-bd"
-score = "margin_index"
-levels = {{ suspicious = {level}, infected = {level} }}
-[calibration]
-suite = "none"
-benign = 0
-infected = 0
-false_alarms = 0.0
-interval = [0.0, 1.0]
-date = "2026-01-01"
-method = "none"
-"""
+from modelscan_bd.types import Tier
 
 
 @pytest.fixture(scope="session")
@@ -55,10 +39,14 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def rules(tmp_path: Path) -> Callable[[float], str]:
-    """A folder with a rule that calls every score from `level` on infected."""
+    """A folder with forty benign models whose scores lie about `level`."""
 
     def folder(level: float) -> str:
-        (tmp_path / "mine.toml").write_text(RULE.format(level=level), encoding="utf-8")
+        known_ones = [
+            dataclasses.replace(one, tier=Tier.NONE, scores={"mm-bd.surprise": level + i})
+            for i, one in enumerate(drawn(40))
+        ]
+        (tmp_path / known.FILE).write_text(known.render(known_ones), encoding="utf-8")
         return str(tmp_path)
 
     return folder
@@ -86,8 +74,9 @@ def test_a_finding_fails_the_gate_and_is_written_down(
     assert result.exit_code == 1, result.output
     assert result.stdout.startswith("INFECTED")
     report = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
-    assert (report["verdict"], report["findings"][0]["rule"]) == ("infected", "BD401")
-    assert report["findings"][0]["target_label"] in report["target_labels"]
+    assert (report["verdict"], report["findings"][0]["rule"]) == ("infected", "BD100")
+    assert report["judgement"]["benign"] == 40
+    assert report["summary"] in result.stdout.replace("\n", " ")
     assert (tmp_path / "out.md").read_text(encoding="utf-8").startswith("# bdscan: infected")
 
 
@@ -293,3 +282,16 @@ def test_the_installed_script_runs() -> None:
     script = Path(sys.executable).with_name("bdscan")
     done = subprocess.run([script, "--version"], capture_output=True, text=True, check=True)
     assert done.stdout.startswith("bdscan")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such pipes")
+def test_a_reader_who_leaves_is_no_internal_error() -> None:
+    """`bdscan detectors | head -1` once ended in "internal error: BrokenPipeError"."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "modelscan_bd", "detectors"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        assert process.stderr is not None
+        assert process.stderr.read() == b""
+    assert process.returncode == 141

@@ -24,11 +24,14 @@ from modelscan_bd.types import (
     Evidence,
     Failure,
     Finding,
+    Judgement,
     ModelFacts,
     Preprocessing,
+    Reach,
     Report,
     Severity,
     Skipped,
+    Tier,
     Verdict,
 )
 
@@ -45,13 +48,24 @@ REPORT = Report(
         architecture="resnet8",
         num_classes=4,
         input=(3, 32, 32),
+        family="convolutional",
         preprocessing=Preprocessing(
             mean=(0.5,), std=(0.25,), source="inferred", confidence=0.9, detail="by accuracy, [-1, 1] fits best"
         ),
         notes=("Two nodes were rewritten.",),
     ),
     verdict=Verdict.INFECTED,
+    summary="Infected: none of 99 known benign models is like this. Such a scan finds 20 of 30 known infected models.",
     score=0.875,
+    judgement=Judgement(
+        tier=Tier.IMAGES,
+        stratum="convolutional networks, at most 64 pixels",
+        benign=99,
+        p=0.01,
+        tail=0.0004,
+        scores=("neural-cleanse.anomaly", "mm-bd.anomaly"),
+        reach=(Reach(kind="clean label", found=1, models=9), Reach(kind="patch", found=19, models=21)),
+    ),
     target_labels=(2, 0),
     findings=(
         Finding(
@@ -105,6 +119,7 @@ def hostile() -> Report:
     """Everything that can come from the file is hostile."""
     return dataclasses.replace(
         REPORT,
+        summary=HOSTILE,
         model=dataclasses.replace(REPORT.model, path=HOSTILE, architecture=HOSTILE, notes=(HOSTILE,)),
         findings=(dataclasses.replace(REPORT.findings[0], message=HOSTILE),),
         evidence=(Failure(detector="d", reason=HOSTILE),),

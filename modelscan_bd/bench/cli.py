@@ -9,10 +9,13 @@ from pathlib import Path
 import click
 
 from modelscan_bd.attacks import Attack
-from modelscan_bd.bench.commands import calibrate, measure, table
+from modelscan_bd.bench.calibrating import calibrate
+from modelscan_bd.bench.commands import table
 from modelscan_bd.bench.gallery import gallery
 from modelscan_bd.bench.listing import attacks
+from modelscan_bd.bench.measuring import measure, run, smoke
 from modelscan_bd.bench.meta import train_meta
+from modelscan_bd.bench.reading import compare, report
 from modelscan_bd.bench.recipe import Augmentation, Recipe
 from modelscan_bd.bench.zoo.cli import zoo
 from modelscan_bd.errors import UsageError
@@ -20,14 +23,23 @@ from modelscan_bd.errors import UsageError
 _NONE = "none"
 
 
-@click.group()
-def benchmark() -> None:
-    """Train infected and benign models whose truth is known."""
+@click.group(invoke_without_command=True)
+@click.pass_context
+def benchmark(ctx: click.Context) -> None:
+    """Train infected and benign models whose truth is known, and measure the detectors on them.
+
+    Without a command, the suite `smoke` is made, measured and reported on, in the folder bdscan-benchmark.
+    """
+    if ctx.invoked_subcommand is None:
+        ctx.exit(smoke())
 
 
+benchmark.add_command(run)
 benchmark.add_command(measure)
 benchmark.add_command(calibrate)
 benchmark.add_command(table)
+benchmark.add_command(report)
+benchmark.add_command(compare)
 benchmark.add_command(train_meta)
 benchmark.add_command(attacks)
 benchmark.add_command(gallery)

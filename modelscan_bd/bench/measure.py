@@ -1,58 +1,73 @@
-"""Every detector on every model of a zoo: one JSON file per model, skipping what is done.
+"""Every detector on every model: the cells that a store lacks, side by side, each kept as soon as it is measured.
 
-What a model is (its card) is read after it was measured. Before that only the dataset's name is taken from the card,
-to find clean images; a detector sees a model and those images, as in any scan.
+The truth about a model stays with who hands out the jobs: a job names a model's file and a folder of clean images, and
+a detector sees what it sees in any scan.
 """
 
 from __future__ import annotations
 
-import json
-import multiprocessing
+import time
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, final
+from typing import final
 
-import torch
-
-from modelscan_bd import judge, registry, rulebook, schedule
-from modelscan_bd.bench.calibrate import Sample
-from modelscan_bd.bench.card import Outcome
-from modelscan_bd.errors import UsageError
-from modelscan_bd.rulebook import Rulebook
-from modelscan_bd.scan import scan
+from modelscan_bd import __version__, preflight, registry, rulebook, schedule
+from modelscan_bd.bench.card import FILE as CARD
+from modelscan_bd.bench.engine import Engine, Lost
+from modelscan_bd.bench.store import Cell, Setup, Store
+from modelscan_bd.bench.truth import Known, known
+from modelscan_bd.errors import CannotMeasure, UnreadableModel, UnsafeModel, UnsupportedModel, UsageError
+from modelscan_bd.inspection import inspect_all
+from modelscan_bd.scan import prepare, traits
 from modelscan_bd.settings import Settings
-from modelscan_bd.types import Effort, Evidence, Report
+from modelscan_bd.shared import generator
+from modelscan_bd.types import Effort, Evidence, Failure, Silent, Tier
+from modelscan_bd.types import Outcome as Seen
+from modelscan_bd.watch import Deadline
 
-SCHEMA = "bdscan-measurement/3"
-CARD = "card.json"
-_TRUTH = ("attack", "outcome", "target_label", "ba", "asr", "dataset", "arch", "seed")
+_NO_SUBJECT = (  # torch calls a lack of memory a RuntimeError
+    UnsafeModel, UnsupportedModel, UnreadableModel, CannotMeasure, MemoryError, RuntimeError,
+)  # fmt: skip
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
 class Conditions:
-    """How a zoo is to be measured; images by dataset name, none for a data-free run."""
+    """How models are to be measured."""
 
-    images: Mapping[str, Path]
+    images: Mapping[str, Path]  # clean ones by the data set's name; empty for a data-free run
     detectors: tuple[str, ...] = ()  # empty: those that `effort` allows
     effort: Effort = Effort.STANDARD
     again: tuple[str, ...] = ()  # detectors that are measured anew where they have been measured before
+    retry: bool = False  # whether cells that failed are measured anew
     most_images: int = 100
     seed: int = 0
-    timeout: float | None = None  # seconds per model
-    workers: int = 1  # models at a time, each by one thread where there are several
+    timeout: float | None = None  # seconds per cell
+
+    @property
+    def setup(self) -> Setup:
+        return Setup(tier=Tier.IMAGES if self.images else Tier.NONE, images=self.most_images, seed=self.seed)
+
+    def wanted(self) -> tuple[str, ...]:
+        """The detectors, in the order in which a scan runs them."""
+        plugins = registry.installed()
+        chosen = schedule.plan(plugins, rulebook.load(), chosen=self.detectors, effort=self.effort)
+        return tuple(detector.card.id for detector in chosen)
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class Done:
-    """What came of one model."""
+class Job:
+    """The cells of one model that are wanted. They share what is worked out on the model once."""
 
-    name: str
-    verdict: str | None  # None: nothing was left to do
-    seconds: float = 0.0
+    model: str
+    file: Path
+    data: Path | None
+    setup: Setup
+    detectors: tuple[str, ...]
+    timeout: float | None = None
 
 
 def models(zoo: Path) -> list[Path]:
@@ -65,161 +80,104 @@ def models(zoo: Path) -> list[Path]:
     return found
 
 
-def measure(zoo: Path, out: Path, conditions: Conditions) -> Iterator[Done]:
-    """Measures what is not measured yet, detector by detector; yields each model as it is done.
+def named(zoo: Path) -> dict[str, Path]:
+    """The models of a zoo by the names that they have in a store."""
+    return {"_".join(folder.relative_to(zoo).parts): folder for folder in models(zoo)}
 
-    Raises UsageError for a zoo without models, and for a data set of it without images where others have some.
+
+def plan(folders: Mapping[str, Path], conditions: Conditions, store: Store) -> list[Job]:
+    """What the store lacks; it learns what the models are.
+
+    Raises UsageError for a data set without images where others have some, and for a model that has changed.
     """
-    out.mkdir(parents=True, exist_ok=True)
-    wanted = _wanted(conditions)
-    jobs = [
-        _Job(folder=f, file=out / f"{_name(f, zoo)}.json", conditions=conditions, wanted=wanted) for f in models(zoo)
-    ]
-    for folder in models(zoo):
-        _settings(folder, conditions, ())
-    if conditions.workers == 1:
-        yield from map(_run, jobs)
-        return
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(
-        conditions.workers, mp_context=context, initializer=torch.set_num_threads, initargs=(1,)
-    ) as pool:
-        yield from pool.map(_run, jobs)
+    facts = {name: known(folder) for name, folder in folders.items()}
+    images = {name: _images(fact, conditions) for name, fact in facts.items()}
+    return jobs(facts, images, conditions, conditions.setup, store)
 
 
-@final
-@dataclass(frozen=True, kw_only=True)
-class _Job:
-    folder: Path
-    file: Path
-    conditions: Conditions
-    wanted: tuple[str, ...]
-
-
-def _wanted(conditions: Conditions) -> tuple[str, ...]:
-    plugins = registry.installed()
-    chosen = schedule.plan(plugins, rulebook.load(), chosen=conditions.detectors, effort=conditions.effort)
-    return tuple(detector.card.id for detector in chosen)
-
-
-def _name(folder: Path, zoo: Path) -> str:
-    return "_".join(folder.relative_to(zoo).parts)
-
-
-def _run(job: _Job) -> Done:
-    """Measures one model with the detectors that have not seen it yet."""
-    name, before = job.file.stem, _result(job.file) if job.file.is_file() else None
-    known = set() if before is None else {*before["scores"], *before["unmeasured"]} - {*job.conditions.again}
-    missing = tuple(detector for detector in job.wanted if detector not in known)
-    if not missing:
-        return Done(name=name, verdict=None)
-    report = scan(_settings(job.folder, job.conditions, missing))
-    now = _record(name, report, _card(job.folder))
-    merged = now if before is None else _merged(before, now)
-    _write(job.file, _judged(merged, rulebook.load()))
-    return Done(name=name, verdict=merged["verdict"], seconds=report.seconds)
-
-
-def _merged(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
-    """The newer measurement of each detector. Those of another file or under other conditions do not mix."""
-    for key in ("sha256", "data", "seed"):
-        if before[key] != now[key]:
-            raise UsageError(
-                f"'{now['model']}' was measured before with another {key}", remedy="Give another folder for --out."
+def jobs(
+    facts: Mapping[str, Known], images: Mapping[str, Path | None], conditions: Conditions, setup: Setup, store: Store
+) -> list[Job]:
+    """What the store lacks of these models under that setup; it learns what they are."""
+    wanted, found = conditions.wanted(), []
+    for name, fact in facts.items():
+        store.enter(name, fact.sha256, fact.truth)
+        done = {d for d, status in store.done(name, setup).items() if _counts(d, status, conditions)}
+        missing = tuple(detector for detector in wanted if detector not in done)
+        if missing:
+            found.append(
+                Job(
+                    model=name,
+                    file=fact.file,
+                    data=images[name],
+                    setup=setup,
+                    detectors=missing,
+                    timeout=conditions.timeout,
+                )
             )
-    fresh = {*now["scores"], *now["unmeasured"]}
-    parts = {
-        part: {key: value for key, value in before[part].items() if key not in fresh} | now[part]
-        for part in ("scores", "top", "seconds", "unmeasured")
-    }
-    parts["seconds"]["scan"] = round(before["seconds"]["scan"] + now["seconds"]["scan"], 2)
-    return dict(now) | parts
+    return found
 
 
-def _judged(record: dict[str, Any], book: Rulebook) -> dict[str, Any]:
-    """The verdict of a scan that had measured all of this."""
-    outcomes = [Evidence(detector=name, scores=scores) for name, scores in record["scores"].items()]
-    findings = judge.judge(outcomes, book.measured)
-    gaps = judge.gaps((), outcomes, book.measured)
-    return record | {
-        "verdict": judge.verdict(findings, gaps).value,
-        "score": judge.score(outcomes, book.measured),
-    }
-
-
-def samples(results: Sequence[Mapping[str, Any]], detector: str, score: str) -> list[Sample]:
-    """One score of every result that has it. Models on which the attack did not take are neither side's."""
-    return [
-        Sample(score=result["scores"][detector][score], infected=result["truth"]["outcome"] == Outcome.INFECTED)
-        for result in results
-        if score in result["scores"].get(detector, {})
-        and result["truth"]["outcome"] in (Outcome.BENIGN, Outcome.INFECTED)
-    ]
-
-
-def read(paths: Sequence[Path]) -> list[dict[str, Any]]:
-    """Results from files and from folders of them. Raises UsageError for a file that is no result."""
-    files = [file for path in paths for file in (sorted(path.glob("*.json")) if path.is_dir() else [path])]
-    if not files:
-        raise UsageError("there is no result among the given files and folders")
-    return [_result(file) for file in files]
-
-
-def _settings(folder: Path, conditions: Conditions, detectors: tuple[str, ...]) -> Settings:
-    dataset = str(_card(folder)["dataset"])
+def _images(fact: Known, conditions: Conditions) -> Path | None:
+    dataset = fact.truth["dataset"]
     if conditions.images and dataset not in conditions.images:
         raise UsageError(f"there are no images for the dataset '{dataset}'", remedy=f"Give --data {dataset}=DIR.")
-    return Settings(
-        model=str(folder / str(_card(folder)["file"])),
-        data=conditions.images.get(dataset),
-        detectors=detectors,
-        images=conditions.most_images,
-        seed=conditions.seed,
-        timeout=conditions.timeout,
+    return conditions.images.get(dataset)
+
+
+def _counts(detector: str, status: str, conditions: Conditions) -> bool:
+    return detector not in conditions.again and not (conditions.retry and status == Failure.status)
+
+
+def measure(jobs: Sequence[Job], store: Store, engine: Engine) -> Iterator[Cell]:
+    """Each cell when it is in the store. One whose worker dies has failed; what it leaves undone is given out again."""
+    todo = list(jobs)
+    while todo:
+        owed = {job: list(job.detectors) for job in todo}
+        for job, found in engine.map(work, todo):
+            if not owed[job]:
+                continue  # lost when all was done
+            cell = _cell(job, Failure(detector=owed[job][0], reason=found.reason)) if isinstance(found, Lost) else found
+            owed[job].remove(cell.detector)
+            store.add(cell)
+            yield cell
+        todo = [replace(job, detectors=tuple(rest)) for job, rest in owed.items() if rest]
+
+
+# ---------------------------------------------------------------- one job
+
+
+def work(job: Job) -> Iterator[Cell]:
+    """Measures one model, detector by detector. Raises UsageError for images that cannot be used."""
+    settings = Settings(model=str(job.file), data=job.data, images=job.setup.images, seed=job.setup.seed)
+    try:
+        subject = prepare(settings).subject
+        checks = preflight.check(subject, rng=generator(settings.seed, "preflight"))
+    except _NO_SUBJECT as error:
+        for name in job.detectors:
+            yield _cell(job, Failure(detector=name, reason=f"the model cannot be used: {error}"))
+        return
+    for detector in registry.select(job.detectors, registry.installed()):
+        began = time.monotonic()
+        watch = Deadline(inner=Silent(), ends=None if job.timeout is None else began + job.timeout)
+        (outcome,) = inspect_all(subject, [detector], checks, seed=settings.seed, watch=watch)
+        yield replace(_cell(job, outcome, seconds=time.monotonic() - began), traits=traits(subject))
+
+
+def _cell(job: Job, seen: Seen, seconds: float | None = None) -> Cell:
+    plain = Cell(
+        model=job.model,
+        detector=seen.detector,
+        setup=job.setup,
+        status=seen.status,
+        seconds=None if seconds is None else round(seconds, 3),
+        tool=f"bdscan {__version__}",
+        date=datetime.now(UTC).isoformat(timespec="seconds"),
     )
-
-
-def _record(name: str, report: Report, card: Mapping[str, Any]) -> dict[str, Any]:
-    measured = [outcome for outcome in report.evidence if isinstance(outcome, Evidence)]
-    return {
-        "schema": SCHEMA,
-        "model": name,
-        "sha256": report.model.sha256,
-        "tool": report.tool,
-        "data": report.settings["data"] is not None,
-        "seed": report.seed,
-        "verdict": report.verdict.value,
-        "score": report.score,
-        "scores": {one.detector: dict(one.scores) for one in measured},
-        "top": {one.detector: {name: _largest(values) for name, values in one.per_class.items()} for one in measured},
-        "seconds": {one.detector: round(one.seconds, 2) for one in measured} | {"scan": round(report.seconds, 2)},
-        "unmeasured": {o.detector: o.reason for o in report.evidence if not isinstance(o, Evidence)},
-        "truth": {key: card[key] for key in _TRUTH},
-    }
+    if not isinstance(seen, Evidence):
+        return replace(plain, reason=seen.reason)
+    return replace(plain, scores=seen.scores, top={name: _largest(values) for name, values in seen.per_class.items()})
 
 
 def _largest(values: tuple[float, ...]) -> int:
     return max(range(len(values)), key=values.__getitem__)
-
-
-def _card(folder: Path) -> dict[str, Any]:
-    card: dict[str, Any] = json.loads((folder / CARD).read_text(encoding="utf-8"))
-    if missing := {*_TRUTH, "file"} - set(card):
-        raise UsageError(f"the card of '{folder}' says nothing of {min(missing)!r}", remedy="Train the model again.")
-    return card
-
-
-def _result(file: Path) -> dict[str, Any]:
-    try:
-        result: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UsageError(f"'{file}' cannot be read as a result: {error}") from error
-    if not isinstance(result, dict) or result.get("schema") != SCHEMA:
-        raise UsageError(f"'{file}' is not a result of `bdscan benchmark measure`")
-    return result
-
-
-def _write(file: Path, record: Mapping[str, Any]) -> None:
-    part = file.with_suffix(".part")
-    part.write_text(json.dumps(record, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-    part.replace(file)

@@ -77,6 +77,7 @@ def facts(parts: Split, trained_on: Sequence[Example], made: Sequence[Figure], s
     said = {
         "date": datetime.now(UTC).date().isoformat(),
         "settings": dict(settings),
+        "models": sorted(example.card.name for example in trained_on),
         "trained_on": _contents(trained_on),
         "figures_trained_on": _contents(parts.train),
         "figures_held_out": _contents(parts.held_out),

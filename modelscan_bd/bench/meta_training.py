@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 
 from modelscan_bd import litmus, loading
-from modelscan_bd.bench.card import Outcome, TrainedCard
-from modelscan_bd.bench.measure import CARD, models
+from modelscan_bd.bench.card import FILE, Outcome, TrainedCard
+from modelscan_bd.bench.measure import models
 from modelscan_bd.classifier import Classifier
 from modelscan_bd.errors import UsageError
 from modelscan_bd.litmus import LitmusTest
@@ -59,7 +59,7 @@ class Split:
 def examples(zoo: Path, datasets: Sequence[str] = ()) -> Iterator[Example]:
     """The zoo's benign and infected models, of these data sets or of all; no weak ones."""
     for folder in models(zoo):
-        card = TrainedCard.read(folder / CARD)
+        card = TrainedCard.read(folder / FILE)
         if card.outcome in (Outcome.BENIGN, Outcome.INFECTED) and (not datasets or card.dataset in datasets):
             checkpoint = loading.load(str(folder / card.file), arch=None, weights=None)
             yield Example(card=card, classifier=_classifier(checkpoint, card))

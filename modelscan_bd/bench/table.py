@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import functools
 import statistics
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, final
+from typing import TypeAlias, final
 
 import numpy as np
 
 from modelscan_bd import stats
 from modelscan_bd.bench.card import Outcome
+from modelscan_bd.bench.resampling import Draws, draws, middle, wins
+from modelscan_bd.bench.store import Result
 
 ALL = "all"
 _FALSE_ALARMS = 0.05
 _BOOTSTRAPS = 500
 
-Result = Mapping[str, Any]
+_Drawn: TypeAlias = Callable[[int, int], Draws]  # by how many benign and infected models there are
 
 
 @final
@@ -29,6 +32,7 @@ class Cell:
     auroc: float
     interval: tuple[float, float]  # 95 %, bootstrap over models
     tpr: float  # share of infected models above all but 5 % of the benign ones
+    tpr_interval: tuple[float, float]  # 95 %, Wilson
     hits: int  # infected models whose target is the class that stands out
     named: int  # of how many; those that have one target, and a score that names a class
 
@@ -47,6 +51,7 @@ class Line:
 def lines(results: Sequence[Result], group: Callable[[str], str], *, seed: int = 0) -> Iterator[Line]:
     """A line for each score that was measured on both benign and infected models. Weak models count on neither side."""
     rng = np.random.default_rng(seed)
+    drawn = functools.cache(lambda benign, infected: draws(benign, infected, rounds=_BOOTSTRAPS, rng=rng))
     scores = sorted({(detector, score) for r in results for detector, found in r["scores"].items() for score in found})
     for detector, score in scores:
         having = [r for r in results if score in r["scores"].get(detector, {})]
@@ -54,7 +59,7 @@ def lines(results: Sequence[Result], group: Callable[[str], str], *, seed: int =
         infected = [r for r in having if r["truth"]["outcome"] == Outcome.INFECTED]
         if benign and infected:
             seconds = statistics.median(r["seconds"][detector] for r in having)
-            cells = dict(_cells(detector, score, benign, infected, group, rng))
+            cells = dict(_cells(detector, score, benign, infected, group, drawn))
             yield Line(detector=detector, score=score, seconds=seconds, cells=cells)
 
 
@@ -64,29 +69,42 @@ def _cells(
     benign: Sequence[Result],
     infected: Sequence[Result],
     group: Callable[[str], str],
-    rng: np.random.Generator,
+    drawn: _Drawn,
 ) -> Iterator[tuple[str, Cell]]:
     kinds = [group(r["truth"]["attack"]) for r in infected]
     for name in (ALL, *sorted(set(kinds))):
         members = [r for r, kind in zip(infected, kinds, strict=True) if name in (ALL, kind)]
-        yield name, _cell(detector, score, benign, members, rng)
+        yield name, _cell(detector, score, benign, members, drawn)
 
 
-def _cell(
-    detector: str, score: str, benign: Sequence[Result], infected: Sequence[Result], rng: np.random.Generator
-) -> Cell:
+def _cell(detector: str, score: str, benign: Sequence[Result], infected: Sequence[Result], drawn: _Drawn) -> Cell:
     a = [r["scores"][detector][score] for r in benign]
     b = [r["scores"][detector][score] for r in infected]
     named = [r for r in infected if score in r["top"].get(detector, {}) and r["truth"]["target_label"] is not None]
+    caught = sum(value > level(a) for value in b)
     return Cell(
         benign=len(a),
         infected=len(b),
         auroc=stats.auroc(a, b),
-        interval=stats.bootstrap(stats.auroc, a, b, rng=rng, rounds=_BOOTSTRAPS),
-        tpr=float(np.mean(np.asarray(b) > np.quantile(a, 1 - _FALSE_ALARMS, method="higher"))),
+        interval=middle(drawn(len(a), len(b)).aurocs(wins(a, b))),
+        tpr=caught / len(b),
+        tpr_interval=stats.wilson(caught, len(b)),
         hits=sum(r["top"][detector][score] == r["truth"]["target_label"] for r in named),
         named=len(named),
     )
+
+
+def level(benign: Sequence[float]) -> float:
+    """The value that no more than 5 % of the benign models lie above."""
+    return float(np.quantile(benign, 1 - _FALSE_ALARMS, method="higher"))
+
+
+def best(found: Iterable[Line]) -> list[Line]:
+    """Of each detector the line that tells most over all attacks; the detector that tells most comes first."""
+    first: dict[str, Line] = {}
+    for line in sorted(found, key=lambda line: line.cells[ALL].auroc, reverse=True):
+        first.setdefault(line.detector, line)
+    return list(first.values())
 
 
 def markdown(found: Sequence[Line]) -> str:

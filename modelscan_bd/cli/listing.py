@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from modelscan_bd.types import Rule, VerdictRule
 
 
 @click.command()
@@ -28,7 +32,7 @@ def detectors(as_json: bool) -> None:
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def rules(as_json: bool) -> None:
-    """Lists how measurements are judged, and on what each level stands."""
+    """Lists which measurements count, and how they are judged together."""
     from dataclasses import asdict
 
     from modelscan_bd import rulebook
@@ -37,9 +41,15 @@ def rules(as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([asdict(rule) for rule in book], indent=2))
         return
+    whole = book.verdict
+    click.echo(
+        f"{whole.id}  all measurements together: suspicious where at most {whole.suspicious:.0%} of benign models are "
+        f"as unusual, infected at {whole.infected:.0%}  ({whole.title})"
+    )
     for rule in book.measured:
-        level = f"suspicious from {rule.suspicious:g}, infected from {rule.infected:g}"
-        click.echo(f"{rule.id}  {rule.detector} {rule.score}: {level}  ({rule.title})")
+        base = rule.calibration
+        known = "" if base.auroc is None else f", AUROC {base.auroc:.2f}"
+        click.echo(f"{rule.id}  {rule.detector} {rule.score}: counts{known}  ({rule.title})")
     for fact in book.file:
         click.echo(f"{fact.id}  the file itself: malicious  ({fact.title})")
 
@@ -49,16 +59,33 @@ def rules(as_json: bool) -> None:
 def explain(rule_id: str) -> None:
     """Says why a rule exists, what to do when it fires, and how it was calibrated."""
     from modelscan_bd import rulebook
-    from modelscan_bd.types import Rule
+    from modelscan_bd.types import Rule, VerdictRule
 
     rule = rulebook.load().find(rule_id)
     click.echo(f"{rule.id}: {rule.title}\n\nWhy: {rule.why}\n\nWhat to do: {rule.remedy}\n\nSource: {rule.paper}")
     if isinstance(rule, Rule):
-        base = rule.calibration
-        low, high = base.interval
-        click.echo(
-            f"\nJudges {rule.score} of {rule.detector}: suspicious from {rule.suspicious:g}, "
-            f"infected from {rule.infected:g}.\n"
-            f"Calibrated on {base.benign} benign and {base.infected} infected models ({base.suite}, {base.date}; "
-            f"{base.method}):\nfalse alarms {base.false_alarms:.1%} (95 % interval {low:.1%} to {high:.1%})."
-        )
+        click.echo(_calibration(rule))
+    if isinstance(rule, VerdictRule):
+        click.echo(_promise(rule))
+
+
+def _calibration(rule: Rule) -> str:
+    base = rule.calibration
+    known = "no infected models to compare with"
+    if base.auroc is not None and base.interval is not None:
+        known = f"AUROC {base.auroc:.2f} (95 % interval {base.interval[0]:.2f} to {base.interval[1]:.2f})"
+    return (
+        f"\nCounts {rule.score} of {rule.detector}. Measured on {base.benign} benign and {base.infected} infected "
+        f"models ({base.suite}, {base.date}): {known}."
+    )
+
+
+def _promise(rule: VerdictRule) -> str:
+    base = rule.promise
+    (low, high), (low_infected, high_infected) = base.interval, base.infected_interval
+    return (
+        f"\nSuspicious where at most {rule.suspicious:.0%} of benign models are as unusual, infected at "
+        f"{rule.infected:.0%}.\nMeasured on {base.benign} benign models ({base.suite}, {base.date}; {base.method}): "
+        f"{base.false_alarms:.1%} called suspicious or worse (95 % interval {low:.1%} to {high:.1%}), "
+        f"{base.false_infected:.1%} infected ({low_infected:.1%} to {high_infected:.1%})."
+    )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import traceback
 from typing import Any, final
 
@@ -9,6 +11,7 @@ import click
 
 from modelscan_bd.errors import BdscanError
 
+_PIPE_CLOSED = 141  # as of a program that SIGPIPE ends: never 0, which would read as a verdict
 DEBUG = "modelscan_bd.debug"  # the key, in click's own store, of whether a trace is wanted
 
 
@@ -36,6 +39,9 @@ class Root(click.Group):
             _complain(ctx, str(error), error.exit_code)
         except KeyboardInterrupt:
             _complain(ctx, "interrupted", 130)
+        except BrokenPipeError:
+            _close_output()
+            ctx.exit(_PIPE_CLOSED)
         except (click.exceptions.Exit, click.exceptions.Abort, click.exceptions.NoArgsIsHelpError):
             raise
         except click.ClickException as error:
@@ -43,6 +49,11 @@ class Root(click.Group):
         except Exception as error:  # noqa: BLE001 - the outermost edge: a user never meets a traceback unasked
             what = f"internal error: {type(error).__name__}: {error}".rstrip(": ")
             _complain(ctx, f"{what}. Please report this with the trace that --debug prints.", 2)
+
+
+def _close_output() -> None:
+    """Whoever read the output has left, as `head` does; Python would complain again as it flushes at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _complain(ctx: click.Context, sentence: str, code: int) -> None:

@@ -121,7 +121,7 @@ def _remember_debug(ctx: click.Context, _: click.Parameter, value: bool) -> None
 @click.pass_context
 def scan(ctx: click.Context, /, reports: tuple[Path, ...], quiet: bool, **options: Any) -> None:
     """Scans one model."""
-    from modelscan_bd import judge
+    from modelscan_bd import verdict
     from modelscan_bd.scan import scan as scan_model
     from modelscan_bd.scan import unread
 
@@ -137,7 +137,7 @@ def scan(ctx: click.Context, /, reports: tuple[Path, ...], quiet: bool, **option
         _publish(unread(settings, error), reports, quiet=True)
         raise
     _publish(report, reports, quiet=quiet)
-    ctx.exit(judge.exit_code(report, fail_on=settings.fail_on, allow_incomplete=settings.allow_incomplete))
+    ctx.exit(verdict.exit_code(report, fail_on=settings.fail_on, allow_incomplete=settings.allow_incomplete))
 
 
 def _settings(

@@ -12,7 +12,7 @@ from typing import final
 import torch
 from torch import nn
 
-from modelscan_bd.errors import UsageError
+from modelscan_bd.errors import UnsupportedModel, UsageError
 from modelscan_bd.loading import foreign, index
 from modelscan_bd.loading.index import Shapes
 from modelscan_bd.loading.registries import build, image_size
@@ -37,7 +37,7 @@ def fit(tensors: Tensors, *, name: str, arch: str | None, hinted: str | None) ->
     """The network that has exactly these tensors.
 
     `arch` is the user's word and binds; `hinted` is the file's own and counts only if the tensors agree.
-    Raises UsageError where no architecture or more than one fits, UnsupportedModel for what is no classifier.
+    Raises UsageError where several architectures fit, UnsupportedModel where none does.
     """
     variants = list(stripped(tensors))
     if arch is not None:
@@ -163,13 +163,14 @@ def _advice(tensors: Tensors) -> str:
     return f"Closer would be {', '.join(found[:4])}." if found else "Check --arch."
 
 
-def _unknown(variants: list[Tensors], name: str) -> UsageError:
+def _unknown(variants: list[Tensors], name: str) -> UnsupportedModel:
+    """No mistake of the user's: most networks are in no library, and their weights alone do not say what they are."""
     close = next(filter(None, (index.nearest(shapes(variant)) for variant in variants)), [])
     keys = [key[:60] for key in list(variants[-1])]
     shown = ", ".join(keys if len(keys) < 4 else [*keys[:2], "...", keys[-1]])
-    return UsageError(
+    return UnsupportedModel(
         f"The architecture of {name} is not known: its {len(keys)} tensors ({shown}) fit no network of bdscan, "
         "torchvision or timm",
         remedy=(f"The nearest are {', '.join(close)}. " if close else "")
-        + "If it is one of theirs, say which with --arch; else export it to ONNX.",
+        + "If it is one of theirs, say which with --arch; else export the network itself to ONNX.",
     )

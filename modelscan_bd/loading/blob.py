@@ -44,4 +44,4 @@ def _contents(path: Path, limits: Limits) -> bytes:
         if status.st_size > limits.bytes:
             size = f"{status.st_size / 2**30:.1f} GiB"
             raise UnreadableModel(f"{path} has {size}, more than the {limits.bytes / 2**30:.1f} GiB allowed")
-        return file.read(limits.bytes + 1)[: limits.bytes]
+        return file.read(status.st_size)  # and no more, however it grows

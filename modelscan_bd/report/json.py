@@ -1,4 +1,4 @@
-"""The machine format. A frozen copy of the nouns, so that the nouns may change and `bdscan-report/1` does not."""
+"""The machine format. A frozen copy of the nouns, so that the nouns may change and `bdscan-report/2` does not."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from modelscan_bd.types import Check, Evidence, Finding, ModelFacts, Outcome, Preprocessing, Report
+from modelscan_bd.types import Check, Evidence, Finding, Judgement, ModelFacts, Outcome, Preprocessing, Report
 
-SCHEMA = "bdscan-report/1"
+SCHEMA = "bdscan-report/2"
 
 
 def render(report: Report, pictures: Mapping[str, tuple[str, ...]]) -> str:
@@ -24,7 +24,9 @@ def document(report: Report, pictures: Mapping[str, tuple[str, ...]]) -> dict[st
         "tool": report.tool,
         "model": _model(report.model),
         "verdict": report.verdict.value,
+        "summary": report.summary,
         "score": _number(report.score),
+        "judgement": None if report.judgement is None else _judgement(report.judgement),
         "target_labels": list(report.target_labels),
         "findings": [_finding(finding) for finding in report.findings],
         "evidence": [_outcome(outcome, pictures.get(outcome.detector, ())) for outcome in report.evidence],
@@ -43,6 +45,7 @@ def _model(model: ModelFacts) -> dict[str, Any]:
         "sha256": model.sha256,
         "format": model.format,
         "architecture": model.architecture,
+        "family": model.family,
         "num_classes": model.num_classes,
         "input": None if model.input is None else list(model.input),
         "preprocessing": None if model.preprocessing is None else _preprocessing(model.preprocessing),
@@ -59,6 +62,18 @@ def _preprocessing(preprocessing: Preprocessing) -> dict[str, Any]:
         "source": preprocessing.source,
         "confidence": None if preprocessing.confidence is None else _number(preprocessing.confidence),
         "detail": preprocessing.detail,
+    }
+
+
+def _judgement(judgement: Judgement) -> dict[str, Any]:
+    return {
+        "tier": judgement.tier.value,
+        "stratum": judgement.stratum,
+        "benign": judgement.benign,
+        "p": _number(judgement.p),
+        "tail": _number(judgement.tail),
+        "scores": list(judgement.scores),
+        "reach": [{"kind": one.kind, "found": one.found, "models": one.models} for one in judgement.reach],
     }
 
 

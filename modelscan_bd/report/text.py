@@ -12,7 +12,7 @@ from rich.text import Text
 
 from modelscan_bd.report.escape import plain
 from modelscan_bd.report.foremost import foremost
-from modelscan_bd.types import Evidence, Finding, Outcome, Report, Verdict
+from modelscan_bd.types import Evidence, Finding, Judgement, Outcome, Report, Tier, Verdict
 
 _COLUMNS = 100  # characters, where no terminal says otherwise
 _STYLES = {
@@ -21,13 +21,6 @@ _STYLES = {
     Verdict.INFECTED: "bold red",
     Verdict.MALICIOUS: "bold white on red",
     Verdict.INCONCLUSIVE: "bold magenta",
-}
-_MEANINGS = {
-    Verdict.BENIGN: "no detector that ran found a backdoor; this is no proof that there is none",
-    Verdict.SUSPICIOUS: "a measurement lies outside what benign models show",
-    Verdict.INFECTED: "a measurement lies far outside what benign models show",
-    Verdict.MALICIOUS: "the file itself asks to run code; it was not loaded",
-    Verdict.INCONCLUSIVE: "not enough could be examined to say benign",
 }
 
 
@@ -46,12 +39,15 @@ def view(report: Report, pictures: Mapping[str, tuple[str, ...]]) -> Group:
 
 def _blocks(report: Report, pictures: Mapping[str, tuple[str, ...]]) -> Iterator[Text | Table | Padding]:
     yield _headline(report)
-    yield Text(_MEANINGS[report.verdict], style="dim")
+    yield Text(plain(report.summary))
     yield Text()
     yield _model(report)
     for finding in report.findings:
         yield Text()
         yield from _finding(finding)
+    if report.judgement:
+        yield Text("\nCompared with", style="bold")
+        yield _judgement(report.judgement)
     if report.evidence:
         yield Text("\nDetectors", style="bold")
         yield _detectors(report.evidence)
@@ -91,6 +87,17 @@ def _finding(finding: Finding) -> Iterator[Text | Padding]:
     yield Text(grade, style="bold")
     yield Padding(Text(plain(finding.message)), (0, 0, 0, 2))
     yield Padding(Text(plain(finding.remedy)), (0, 0, 0, 2))
+
+
+def _judgement(judgement: Judgement) -> Table:
+    grid = _grid()
+    images = "with clean images" if judgement.tier is Tier.IMAGES else "without images"
+    grid.add_row("models", f"{judgement.benign} benign ones, measured {images}; {plain(judgement.stratum)}")
+    grid.add_row("as unusual", f"p = {judgement.p:.3g}, extrapolated {judgement.tail:.2g}")
+    found = ", ".join(f"{one.kind} {one.found}/{one.models}" for one in judgement.reach)
+    if found:
+        grid.add_row("finds", Text(f"of known infected models: {plain(found)}"))
+    return grid
 
 
 def _detectors(outcomes: tuple[Outcome, ...]) -> Table:

@@ -6,20 +6,22 @@ import json
 from pathlib import Path
 from typing import Any
 
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 from modelscan_bd.bench.groups import groups
-from modelscan_bd.bench.measure import SCHEMA
+from modelscan_bd.bench.store import FILE, TRUTH, Cell, Setup, opened
 from modelscan_bd.bench.table import lines, markdown
 from modelscan_bd.cli import main
+from modelscan_bd.types import Tier
 
 
 def _result(
     score: float, outcome: str, attack: str | None = None, top: int = 0, dataset: str = "signs"
 ) -> dict[str, Any]:
-    truth = {"attack": attack, "outcome": outcome, "target_label": None if attack is None else 4, "dataset": dataset}
+    target = None if attack is None else 4
+    known = {"attack": attack, "outcome": outcome, "target_label": target, "dataset": dataset, "arch": "cnn-w8"}
+    truth = dict.fromkeys(TRUTH) | known
     return {
-        "schema": SCHEMA,
         "scores": {"pixel": {"smallness": score}},
         "top": {"pixel": {"smallness": top}},
         "seconds": {"pixel": score},
@@ -63,11 +65,33 @@ def test_every_attack_belongs_to_a_group_and_the_plainest_ones_where_one_expects
     )  # fmt: skip
 
 
+def kept(file: Path, results: list[dict[str, Any]], tier: Tier) -> None:
+    setup = Setup(tier=tier, images=100, seed=0)
+    with opened(file) as store:
+        for number, result in enumerate(results):
+            store.enter(f"model {number}", "", result["truth"])
+            measured = {key: result[key]["pixel"] for key in ("scores", "top", "seconds")}
+            store.add(
+                Cell(model=f"model {number}", detector="pixel", setup=setup, status="ok", tool="", date="", **measured)
+            )
+
+
+def asked(*arguments: object) -> Result:
+    return CliRunner().invoke(main, ["benchmark", "table", *map(str, arguments)])
+
+
 def test_the_command_prints_a_table_of_the_chosen_data_sets(tmp_path: Path) -> None:
-    for i, result in enumerate([*RESULTS, _result(99.0, "benign", dataset="mnist")]):
-        (tmp_path / f"{i}.json").write_text(json.dumps(result), encoding="utf-8")
-    shown = CliRunner().invoke(main, ["benchmark", "table", str(tmp_path), "--dataset", "signs"])
+    kept(tmp_path / FILE, [*RESULTS, _result(99.0, "benign", dataset="mnist")], Tier.IMAGES)
+    shown = asked(tmp_path, "--dataset", "signs")
     assert shown.stdout == markdown(list(lines(RESULTS, lambda attack: groups()[attack])))
-    as_json = CliRunner().invoke(main, ["benchmark", "table", str(tmp_path), "--json", "--by-attack"])
-    (line,) = json.loads(as_json.stdout)
+    (line,) = json.loads(asked(tmp_path / FILE, "--json", "--by-attack").stdout)
     assert line["cells"]["badnets"]["benign"] == 5
+
+
+def test_models_measured_with_images_and_without_are_never_counted_as_one_kind(tmp_path: Path) -> None:
+    kept(tmp_path / FILE, RESULTS, Tier.IMAGES)
+    kept(tmp_path / FILE, RESULTS[1:], Tier.NONE)
+    assert asked(tmp_path).exit_code == 2
+    assert "--tier images or --tier none" in asked(tmp_path).stderr
+    (line,) = json.loads(asked(tmp_path, "--json", "--tier", "none").stdout)
+    assert line["cells"]["all"]["benign"] == 3

@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from modelscan_bd import nets
-from modelscan_bd.errors import UsageError
+from modelscan_bd.errors import UnsupportedModel, UsageError
 from modelscan_bd.loading import Limits, load, torch_file
 from modelscan_bd.loading.architectures import fit
 from modelscan_bd.loading.blob import Blob
@@ -239,7 +239,14 @@ def test_another_architecture_is_answered_with_the_right_one(tmp_path: Path, ref
 def test_an_unknown_architecture_names_the_nearest(tmp_path: Path, refused: Refused) -> None:
     weights = torchvision.models.resnet18(num_classes=3).state_dict()
     save_file({**weights, "layer5.weight": torch.ones(3)}, tmp_path / "m")
-    refused(tmp_path / "m", UsageError, "--arch", "resnet18")
+    refused(tmp_path / "m", UnsupportedModel, "--arch", "resnet18", "ONNX")
+
+
+def test_weights_of_a_home_made_network_are_no_mistake(tmp_path: Path, refused: Refused) -> None:
+    """PyTorch's tutorial saves such a file: nothing in it says what lies between its layers."""
+    layers = {"conv1": nn.Conv2d(3, 6, 5), "conv2": nn.Conv2d(6, 16, 5), "fc1": nn.Linear(400, 10)}
+    torch.save(nn.ModuleDict(layers).state_dict(), tmp_path / "cifar_net.pth")
+    refused(tmp_path / "cifar_net.pth", UnsupportedModel, "conv1.weight", "--arch", "export the network itself")
 
 
 def test_an_ambiguous_architecture_is_the_users_to_decide(tmp_path: Path, refused: Refused) -> None:

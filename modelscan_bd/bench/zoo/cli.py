@@ -17,7 +17,7 @@ _TROUBLE, _LACKING = 1, 3  # exit codes
 _Command = Callable[..., Any]
 
 
-def _sources(command: _Command) -> _Command:
+def source_options(command: _Command) -> _Command:
     """The options that say where data sets are."""
     for option in (
         click.option("--cache", type=click.Path(file_okay=False, path_type=Path), help="Folder for decoded data."),
@@ -45,7 +45,7 @@ def zoo() -> None:
 
 @zoo.command()
 @click.argument("suite")
-@_sources
+@source_options
 @_speed
 @click.option("--scan-seeds", type=click.IntRange(min=1), default=1, show_default=True, help="To count experiments.")
 @click.option("--names", is_flag=True, help="List every model.")
@@ -74,13 +74,13 @@ def plan(
     if names:
         for entry in asked.entries:
             click.echo(f"  {entry.name}")
-    _lament(able.impossible, names=names)
+    lament(able.impossible, names=names)
 
 
 @zoo.command()
 @click.argument("suite")
 @click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="The zoo's folder.")
-@_sources
+@source_options
 @click.option("--workers", type=click.IntRange(min=1), help="Models at a time. [default: one a core, or four a GPU]")
 @click.option("--onnx", is_flag=True, help="Also write model.onnx.")
 @click.pass_context
@@ -107,7 +107,7 @@ def build(
         threads=crew.threads_each(size), started=time.time(),
     )  # fmt: skip
     failures = _make(able.entries, order, size)
-    _lament(able.impossible, names=True)
+    lament(able.impossible, names=True)
     click.echo(_counted(out))
     ctx.exit(_TROUBLE if failures else _LACKING if able.impossible else 0)
 
@@ -151,7 +151,7 @@ def list_(folder: Path, as_json: bool) -> None:
 
 @zoo.command()
 @click.argument("folder", metavar="DIR", type=_FOLDER)
-@_sources
+@source_options
 @click.option("--tolerance", type=click.FloatRange(0, 1), default=0.005, show_default=True,
               help="Share of the test images by which a reading may differ; one image always may.")  # fmt: skip
 @click.pass_context
@@ -196,7 +196,7 @@ def _sums(counts: Mapping[str, int]) -> str:
     return f"{sum(counts.values())} models" + "".join(f", {n} {what}" for what, n in counts.items())
 
 
-def _lament(impossible: Mapping[str, str], *, names: bool) -> None:
+def lament(impossible: Mapping[str, str], *, names: bool) -> None:
     """Says what cannot be built: each reason once, with the models if they are wanted."""
     for reason, count in Counter(impossible.values()).items():
         click.echo(f"{count} models cannot be built: {reason}")

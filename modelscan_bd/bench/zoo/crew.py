@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from typing import final
 
 import torch
 
+from modelscan_bd.bench.process import cores, environment
+from modelscan_bd.bench.process import surroundings as usual
 from modelscan_bd.bench.zoo import folder as folders
 from modelscan_bd.bench.zoo.entry import Entry
 from modelscan_bd.bench.zoo.worker import Event, Failed, Order, Tick, serve
@@ -19,11 +20,6 @@ from modelscan_bd.bench.zoo.worker import Event, Failed, Order, Tick, serve
 _PER_GPU = 4  # workers; one small network does not fill a device
 _PATIENCE = 5.0  # seconds until a worker that shall stop is killed
 _BEAT = 0.3  # seconds without news
-_KEPT_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(8 << 30)}  # glibc; saves a tenth of the time
-
-
-def cores() -> int:
-    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
 def usual_size() -> int:
@@ -89,7 +85,7 @@ class _Hand:
         self.pipe, theirs = context.Pipe()
         self.number, self.entry, self.alive, self._order = number, None, True, order
         self.process = context.Process(target=serve, args=(theirs, order), daemon=True)
-        with _environment(_surroundings(number, order.threads)):
+        with environment(_surroundings(number, order.threads)):
             self.process.start()
         theirs.close()
 
@@ -122,24 +118,10 @@ class _Hand:
 
 
 def _surroundings(number: int, threads: int) -> dict[str, str]:
-    """The environment of a worker: its threads, and its GPU if there are several."""
-    found = {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
+    """The environment of a worker, with its GPU if there are several."""
+    found = usual(threads)
     visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
     devices = visible.split(",") if visible else [str(index) for index in range(torch.cuda.device_count())]
     if len(devices) > 1:
         found["CUDA_VISIBLE_DEVICES"] = devices[number % len(devices)]
-    return {key: value for key, value in _KEPT_MEMORY.items() if key not in os.environ} | found
-
-
-@contextmanager
-def _environment(changes: Mapping[str, str]) -> Iterator[None]:
-    before = {key: os.environ.get(key) for key in changes}
-    os.environ.update(changes)
-    try:
-        yield
-    finally:
-        for key, value in before.items():
-            if value is None:
-                del os.environ[key]
-            else:
-                os.environ[key] = value
+    return found

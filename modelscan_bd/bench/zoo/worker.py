@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 import signal
 import threading
 import traceback
@@ -18,6 +16,7 @@ import torch
 
 from modelscan_bd.bench import export, stored
 from modelscan_bd.bench.make import train_model
+from modelscan_bd.bench.process import leave_with_parent
 from modelscan_bd.bench.zoo import folder as folders
 from modelscan_bd.bench.zoo.claim import claimed
 from modelscan_bd.bench.zoo.entry import Entry, Facts
@@ -70,7 +69,7 @@ Event: TypeAlias = Tick | Done | Failed | Taken
 def serve(pipe: Connection, order: Order) -> None:
     """Makes what the pipe brings, until it closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the builder decides
-    threading.Thread(target=_leave_with_builder, daemon=True).start()
+    threading.Thread(target=leave_with_parent, daemon=True).start()  # the next builder waits for our locks
     torch.set_num_threads(order.threads)
     while True:
         try:
@@ -78,14 +77,6 @@ def serve(pipe: Connection, order: Order) -> None:
             pipe.send(make(entry, order, _Reporter(entry.name, pipe)))
         except (EOFError, OSError):
             return
-
-
-def _leave_with_builder() -> None:
-    """A builder that is killed cannot stop its workers, and the next one waits for their locks."""
-    builder = multiprocessing.parent_process()
-    if builder is not None:
-        builder.join()
-        os._exit(1)  # in mid-epoch too: files are written all or nothing
 
 
 def make(entry: Entry, order: Order, watch: Watch) -> Event:
