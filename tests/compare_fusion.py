@@ -1,28 +1,31 @@
 """Ways to judge all scores together, side by side on the known models, and what each group of scores adds.
 
-    python tests/compare_fusion.py                          # rules/known_models.csv, each data set judged by the others
+    python tests/compare_fusion.py                          # each data set judged by the others, with clean images
     python tests/compare_fusion.py --sort network --tier none
-    python tests/compare_fusion.py --table known_models.csv # another table, as `bdscan benchmark calibrate` writes it
+    python tests/compare_fusion.py --suites old             # `cpu` and `variety` alone, on which the choice was made
 
 The mean of robust deviations is what a scan uses (`modelscan_bd/standing.py`). The others: Cauchy and harmonic means of
 the scores' own p-values (Liu and Xie 2020, https://doi.org/10.1080/01621459.2018.1554485; Wilson 2019,
 https://doi.org/10.1073/pnas.1814092116), the smallest of them (Bonferroni), the largest deviation, and a monotone
 stack: a logistic regression with weights of no less than zero, learnt from known models of other data sets (or
 networks) and other kinds of attack. Whatever the way, a model is alarmed on by the share of benign models that are as
-far out.
+far out. Scores are those of detector_zoo.csv; those that meta-classifiers gave to models they have learnt from are
+left out.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from dataclasses import replace
 
 import click
+import detector_zoo
 import numpy as np
 from scipy.optimize import minimize
 
-from modelscan_bd import known, rulebook, stats
+from modelscan_bd import registry, rulebook, stats
 from modelscan_bd.bench.protocol import SORTS, Rate
+from modelscan_bd.bench.zoo import suite
 from modelscan_bd.known import KnownModel
 from modelscan_bd.standing import deviations
 from modelscan_bd.types import Tier
@@ -60,38 +63,68 @@ FUSIONS: Mapping[str, Fusion] = {
 }
 
 
+CANDIDATES = (
+    "verification.verified_index", "mm-bd.surprise", "noise-response.patch_share", "channel-lipschitz.deviations",
+    "mntd.jumbo", "ulp.litmus",
+)  # fmt: skip
+
+
 @click.command()
-@click.option("--table", type=click.Path(exists=True, path_type=Path), help="Known models. [default: the rules' own]")
 @click.option("--sort", type=click.Choice(list(SORTS)), default="data set", show_default=True, help="What is left out.")
 @click.option("--tier", type=click.Choice([tier.value for tier in Tier]), default="images", show_default=True)
-def main(table: Path | None, sort: str, tier: str) -> None:
+@click.option("--suites", type=click.Choice(["all", "old"]), default="all", show_default=True)
+def main(sort: str, tier: str, suites: str) -> None:
     book = rulebook.load()
-    models = known.parse(table.read_text(encoding="utf-8"), origin=table.name) if table else book.known
-    models = tuple(model for model in models if model.tier is Tier(tier))
-    keys = [rule.key for rule in book.measured if any(rule.key in model.scores for model in models)]
+    keys = [rule.key for rule in book.measured]
+    models = _models(book.known, Tier(tier))
+    if suites == "old":
+        old = {entry.name for name in ("cpu", "variety") for entry in suite.load(name).entries}
+        models = [model for model in models if model.name in old]
+    keys = [key for key in keys if any(key in model.scores for model in models)]
     print(f"{tier}, each {sort} judged by the others; alarms at {book.verdict.suspicious:.0%}")
     print("| how | benign alarmed | infected found | AUROC | mean over kinds |\n|---|---|---|---|---|")
     for name, fusion in FUSIONS.items():
         _print(name, models, _held_out(models, keys, sort, fusion), book.verdict.suspicious)
     _print("monotone stack", models, _stacked(models, keys, sort), book.verdict.suspicious)
     mean = FUSIONS["mean of deviations"]
-    for title, fewer in _ablations(keys).items():
-        _print(title, models, _held_out(models, fewer, sort, mean), book.verdict.suspicious)
+    for title, others in _ablations(keys).items():
+        _print(title, models, _held_out(models, others, sort, mean), book.verdict.suspicious)
+
+
+def _models(known: Sequence[KnownModel], tier: Tier) -> list[KnownModel]:
+    """The known models with every score that was measured, but for what a detector had learnt from."""
+    learnt = {name: set(d.learnt_from()) for name, d in registry.installed().items() if hasattr(d, "learnt_from")}
+    facts = {model.name: model for model in known if model.tier is tier}
+    return [
+        replace(
+            facts[result["model"]],
+            scores={
+                f"{detector}.{name}": value
+                for detector, scores in result["scores"].items()
+                if result["model"] not in learnt.get(detector, ())
+                for name, value in scores.items()
+            },
+        )
+        for result in detector_zoo.results(tier.value, detector_zoo.ALL_DATA)
+        if result["model"] in facts
+    ]
 
 
 def _ablations(keys: Sequence[str]) -> dict[str, list[str]]:
-    """Scores that are left: one alone, or all but those of some detectors."""
+    """What counts without some detectors, with one more score, and each score alone."""
     groups = {
-        "verification": ("verification",), "meta-classifiers": ("mntd", "ulp"), "inversion of patches":
-        ("neural-cleanse", "pixel", "mesa", "verification"), "other inversion": ("dct-inversion", "warp-inversion"),
-        "weights": ("head-signature", "channel-lipschitz"),
-    }  # fmt: skip
+        "inversion of patches": ("neural-cleanse", "pixel", "mesa"),
+        "other inversion": ("dct-inversion", "warp-inversion"),
+        "the last layer": ("head-signature",),
+    }
     without = {
         f"mean, without {title}": [key for key in keys if key.partition(".")[0] not in detectors]
         for title, detectors in groups.items()
         if any(key.partition(".")[0] in detectors for key in keys)
     }
-    return without | {f"{key} alone": [key] for key in keys}
+    more = {f"mean, with {key}": [*keys, key] for key in CANDIDATES}
+    every = {"mean, with all of these": [*keys, *CANDIDATES]}
+    return without | more | every | {f"{key} alone": [key] for key in (*keys, *CANDIDATES)}
 
 
 def _matrix(models: Sequence[KnownModel], keys: Sequence[str]) -> Rows:

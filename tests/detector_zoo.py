@@ -61,7 +61,13 @@ def _result(row: Mapping[str, str]) -> Result:
     seconds = {detector: float(row[f"{detector}:s"]) for detector in scores}
     truth = {key: row[key] or None for key in _TRUTH}
     target = 1 if row["target"] else None  # so that a score that named it has 1 in `top`
-    return {"scores": scores, "top": top, "seconds": seconds, "truth": truth | {"target_label": target}}
+    return {
+        "model": row["model"],
+        "scores": scores,
+        "top": top,
+        "seconds": seconds,
+        "truth": truth | {"target_label": target},
+    }
 
 
 def _row(result: Mapping[str, Any]) -> dict[str, object]:

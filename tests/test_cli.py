@@ -25,6 +25,8 @@ from modelscan_bd import known, nets
 from modelscan_bd.cli import main
 from modelscan_bd.types import Tier
 
+HEAD = ("head-signature.long_mean", "head-signature.trojan_signature")
+
 
 @pytest.fixture(scope="session")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -43,7 +45,7 @@ def rules(tmp_path: Path) -> Callable[[float], str]:
 
     def folder(level: float) -> str:
         known_ones = [
-            dataclasses.replace(one, tier=Tier.NONE, scores={"mm-bd.surprise": level + i})
+            dataclasses.replace(one, tier=Tier.NONE, scores=dict.fromkeys(HEAD, level + i))
             for i, one in enumerate(drawn(40))
         ]
         (tmp_path / known.FILE).write_text(known.render(known_ones), encoding="utf-8")
@@ -57,7 +59,7 @@ def run(*arguments: object, **more: Any) -> Result:
 
 
 def scan(model: Path, *arguments: object) -> Result:
-    return run(model, "--detectors", "mm-bd", *arguments)
+    return run(model, "--detectors", "head-signature", *arguments)
 
 
 def untimed(text: str) -> str:
@@ -251,7 +253,7 @@ def test_help(golden: Callable[[str, str], None]) -> None:
 
 def test_commands_are_told_from_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert run("--version").stdout.startswith("bdscan")
-    assert "BD401" in run("rules").stdout
+    assert "BD206" in run("rules").stdout
     monkeypatch.chdir(tmp_path)
     Path("rules").write_bytes(b"not a model")
     assert run("./rules").exit_code in {2, 3}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from pathlib import Path
 from typing import Any
@@ -63,10 +64,13 @@ def test_weak_models_are_neither_benign_nor_infected() -> None:
 
 def test_what_a_detector_has_learnt_from_does_not_speak_for_it() -> None:
     """A meta-classifier's own training models would make it look better than it is, in both columns."""
-    learnt = litmus.learnt_from("mntd")[0]
-    (taught,) = calibrate.known_models([result(0) | {"model": learnt}], BOOK)
-    (other,) = calibrate.known_models([result(0)], BOOK)
-    assert set(other.scores) - set(taught.scores) == {"mntd.jumbo", "ulp.litmus"}
+    rule = dataclasses.replace(BOOK.measured[0], detector="mntd", score="jumbo")
+    book = dataclasses.replace(BOOK, measured=(*BOOK.measured, rule))
+    learnt, found = litmus.learnt_from("mntd")[0], result(0)
+    scores = {**found["scores"], "mntd": {"jumbo": 1.0}}
+    (taught,) = calibrate.known_models([found | {"model": learnt, "scores": scores}], book)
+    (other,) = calibrate.known_models([found | {"scores": scores}], book)
+    assert set(other.scores) - set(taught.scores) == {"mntd.jumbo"}
 
 
 def test_own_rules_are_read_back_and_carry_their_figures(folder: Path) -> None:
