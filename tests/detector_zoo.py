@@ -179,10 +179,10 @@ def main() -> None:
 
 
 @main.command()
-@click.argument("results", type=click.Path(exists=True, path_type=Path))
-def collect(results: Path) -> None:
+@click.argument("results", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
+def collect(results: tuple[Path, ...]) -> None:
     """Writes the table from the results of `bdscan benchmark measure`, with clean images and without."""
-    rows = [_row(result) for tier in TIERS for result in read([results], Tier(tier))]
+    rows = [_row(result) for tier in TIERS for result in read(results, Tier(tier))]
     columns = list(dict.fromkeys(column for row in rows for column in row))
     with TABLE.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, columns, lineterminator="\n")
