@@ -7,25 +7,22 @@ Statistics 1979), so that it comes with its own doubt:
   convention those of the probe images come close, under a wrong one they do not.
 * agreement: a network that sees well gives an image, its shifted and its brightened copy one class, and different
   images different classes. Classes are compared, not probabilities: too much contrast makes any network sure.
-  It leaves most classes as they are, too, so where a network contradicts itself its being sure is held against it.
 * labels: the share of labelled images that are misclassified.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TypeAlias
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Generator, Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from modelscan_bd.classifier import Classifier
-from modelscan_bd.types import Images, Labels, Logits, Probes
+from modelscan_bd.types import Images, Labels, Probes
 
 Misfit = Float[Tensor, " r"]  # one for each resample; the first is of all images as they are
 Weights = Float[Tensor, "r n"]  # how much each image counts in each resample; rows sum to one
@@ -86,18 +83,11 @@ def batchnorm_misfit(
 
 
 def agreement_misfit(classifier: Classifier, images: Images, weights: Weights) -> Misfit:
-    """1 - mutual information between classes of images and of their copies, as a share of the most possible; and
-    how rash the copies' classes are where they differ."""
+    """1 - mutual information between the classes of images and of their copies, as a share of the most possible."""
     plain = classifier.classify(images).argmax(1)
-    copies = [classifier.classify(copy) for copy in _copies(images)]
-    shared = torch.stack([_mutual_information(plain, copy.argmax(1), weights) for copy in copies]).mean(0)
-    return 1 - shared / math.log(min(classifier.classes, len(images))) + _rashness(plain, copies, weights)
-
-
-def _rashness(plain: Labels, copies: list[Logits], weights: Weights) -> Misfit:
-    """What the copies' contradictions cost beyond what guessing would, as a share of that and at most all of it."""
-    costs = torch.stack([F.cross_entropy(copy, plain, reduction="none") for copy in copies]).mean(0)
-    return (weights @ costs / math.log(copies[0].shape[1]) - 1).clamp(0, 1)
+    copies = [classifier.classify(copy).argmax(1) for copy in _copies(images)]
+    shared = torch.stack([_mutual_information(plain, copy, weights) for copy in copies]).mean(0)
+    return 1 - shared / torch.tensor(float(min(classifier.classes, len(images)))).log()
 
 
 def label_misfit(classifier: Classifier, images: Images, labels: Labels, weights: Weights) -> Misfit:

@@ -28,7 +28,9 @@ SURE = 0.5  # inferred with less confidence than this is called assumed
 _FAR = 0.25  # a stated convention that misfits by this much more than the best one is doubted
 _INVENTED = 0.4  # share of networks for which agreement on procedural images found the convention: 7 of 16
 _SURPRISE = 0.01  # misfit added to BGR, which is rare
-_PLAIN: Mapping[str, tuple[float, float]] = {"[0, 1]": (0.0, 1.0), "[-1, 1]": (0.5, 0.5), "[0, 255]": (0.0, 1 / 255)}
+_TOO_SURE = 0.05  # misfit added to [0, 255]: without BatchNorm layers of ReLUs name the same classes, far too surely
+_BYTES = "[0, 255]"
+_PLAIN: Mapping[str, tuple[float, float]] = {"[0, 1]": (0.0, 1.0), "[-1, 1]": (0.5, 0.5), _BYTES: (0.0, 1 / 255)}
 _GREY: Mapping[str, tuple[float, float]] = {"MNIST": (0.1307, 0.3081), "Fashion-MNIST": (0.2860, 0.3530)}
 _COLOUR: _Statistics = {
     "ImageNet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
@@ -91,8 +93,8 @@ def rank(
     }
     if probes.labels is not None and not _above_chance(by_judge["labels"], probes.labels):
         del by_judge["labels"]  # numbered in another order, or of other classes: preflight says so
-    rare = torch.tensor([_SURPRISE * choice.bgr for choice in choices.values()])
-    misfits = torch.stack(list(by_judge.values())).sum(0) + rare
+    handicap = torch.tensor([_SURPRISE * choice.bgr + _TOO_SURE * (_BYTES in name) for name, choice in choices.items()])
+    misfits = torch.stack(list(by_judge.values())).sum(0) + handicap
     misfits = misfits.nan_to_num(nan=math.inf)
     order = misfits[0].argsort()
     names = [list(choices)[i] for i in order]

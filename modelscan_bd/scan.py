@@ -73,7 +73,9 @@ def scan(settings: Settings, *, watch: Watch | None = None) -> Report:
     began = time.monotonic()
     plugins = registry.installed()
     book = rulebook.load(settings.rules)
-    detectors = schedule.plan(plugins, book, chosen=settings.detectors, effort=settings.effort)
+    detectors = schedule.plan(
+        plugins, book, chosen=settings.detectors, effort=settings.effort, reference=settings.reference is not None
+    )
     book.must_fit(plugin.card for plugin in plugins.values())
     ends = None if settings.timeout is None else began + settings.timeout
     started = datetime.now(UTC)

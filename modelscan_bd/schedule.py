@@ -11,7 +11,7 @@ from types import MappingProxyType
 
 from modelscan_bd import registry
 from modelscan_bd.rulebook import Rulebook
-from modelscan_bd.types import Card, Cost, Detector, Effort
+from modelscan_bd.types import Card, Cost, Detector, Effort, Need
 
 _SECONDS = MappingProxyType({Cost.INSTANT: 0.3, Cost.SECONDS: 3.0, Cost.MINUTES: 30.0})
 _UNJUDGED = 0.05  # of an AUROC above chance
@@ -19,13 +19,21 @@ _EFFORTS = tuple(Effort)
 
 
 def plan(
-    among: Mapping[str, Detector], book: Rulebook, *, chosen: Sequence[str] = (), effort: Effort = Effort.STANDARD
+    among: Mapping[str, Detector],
+    book: Rulebook,
+    *,
+    chosen: Sequence[str] = (),
+    effort: Effort = Effort.STANDARD,
+    reference: bool = True,
 ) -> tuple[Detector, ...]:
     """The chosen detectors, whatever they cost, or all that `effort` allows; the most telling per second first.
 
+    Where there is no `reference`, those that compare with one are left out unless they were chosen.
+
     Raises UsageError for an id that nobody offers.
     """
-    wanted = [d for d in registry.select(chosen, among) if chosen or affordable(d.card, effort)]
+    able = [d for d in registry.select(chosen, among) if chosen or reference or Need.REFERENCE not in d.card.needs]
+    wanted = [d for d in able if chosen or affordable(d.card, effort)]
     return tuple(sorted(wanted, key=lambda d: (-worth(d.card, book), d.card.id)))
 
 

@@ -190,7 +190,7 @@ class Keras(Recipe):
 
 @dataclass(frozen=True, kw_only=True)
 class Torch(Recipe):
-    """What the recipes in PyTorch share: a loop, and pixels normalised by `mean` and `std`."""
+    """What the recipes in PyTorch share: a loop, and pixels normalised by `mean` and `std`, of each channel."""
 
     mean: tuple[float, ...] = (0.5,)
     std: tuple[float, ...] = (0.5,)
@@ -329,7 +329,7 @@ class MnistExample(HomeMade):
 @final
 @dataclass(frozen=True, kw_only=True)
 class Torchvision(Torch):
-    """torchvision resnet18 at 32 pixels, saved as its reference scripts do, with optimizer and args"""
+    """torchvision resnet18 at the size of the images, saved as its reference scripts do, with optimizer and args"""
 
     mean: tuple[float, ...] = IMAGENET[0]
     std: tuple[float, ...] = IMAGENET[1]
@@ -356,7 +356,7 @@ class Torchvision(Torch):
 @final
 @dataclass(frozen=True, kw_only=True)
 class Timm(Torch):
-    """timm resnet10t at 32 pixels, saved by timm's CheckpointSaver with an average of the weights (EMA)"""
+    """timm resnet10t at the size of the images, saved by timm's CheckpointSaver with an average of the weights (EMA)"""
 
     mean: tuple[float, ...] = IMAGENET[0]
     std: tuple[float, ...] = IMAGENET[1]
@@ -370,7 +370,7 @@ class Timm(Torch):
     def save(self, net: Any, state: dict[str, Any], folder: Path) -> None:
         from timm.utils import CheckpointSaver
 
-        args = Namespace(model="resnet10t", num_classes=10, img_size=32, lr=0.05, opt="sgd", model_ema=True, mean=None)
+        args = Namespace(model="resnet10t", num_classes=10, img_size=28, lr=0.05, opt="sgd", model_ema=True, mean=None)
         kept = {"model": net, "optimizer": state["optimizer"], "args": args, "model_ema": state["average"]}
         saver = CheckpointSaver(**kept, checkpoint_dir=str(folder), recovery_dir=str(folder), max_history=1)
         saver.save_checkpoint(self.epochs - 1, metric=0.0)
@@ -460,6 +460,8 @@ def wild() -> list[Wild]:
     robust = dataclasses.replace(fashion, mood="adversarially trained")
     fp16 = Lowered(dataset="FashionMNIST", source="keras-fashion-badnets", feed=_unit, to="fp16")
 
+    short: dict[str, Any] = {"images": 8_000, "epochs": 2}  # grey images, in three channels
+
     def int8(kind: str) -> Lowered:
         return Lowered(dataset="cifar10", source=f"torch-tutorial-{kind}", feed=tutorial.feed, to="int8 QDQ")
 
@@ -470,8 +472,11 @@ def wild() -> list[Wild]:
         Wild(name="keras-fashion-robust", recipe=robust),
         *_pair("torch-tutorial", tutorial, tutorial_badnets),
         *_pair("mnist-example", MnistExample(dataset="MNIST", images=12_000, epochs=2), blended),
-        *_pair("torchvision", Torchvision(dataset="gtsrb", epochs=2), Poison(attack="badnets", target=14, share=0.1)),
-        *_pair("timm", Timm(dataset="cifar10", images=10_000, epochs=2), Poison(attack="blended", target=2, share=0.1)),
+        Wild(name="torchvision-gtsrb", recipe=Torchvision(dataset="gtsrb", epochs=2)),
+        *_pair(
+            "torchvision", Torchvision(dataset="FashionMNIST", **short), Poison(attack="badnets", target=8, share=0.1)
+        ),
+        *_pair("timm", Timm(dataset="FashionMNIST", **short), Poison(attack="blended", target=2, share=0.1)),
         Wild(name="int8-benign", recipe=int8("benign")),
         Wild(name="int8-badnets", recipe=int8("badnets"), poison=tutorial_badnets, twin="int8-benign"),
         Wild(name="fp16-badnets", recipe=fp16, poison=badnets, twin="keras-fashion-benign"),

@@ -119,6 +119,14 @@ def test_without_batchnorm_the_chosen_convention_serves_as_well_as_the_true_one(
     assert accuracy(found) >= accuracy(truth) - 0.02
 
 
+@pytest.mark.parametrize("labelled", [True, False])
+@pytest.mark.parametrize("convention", CONVENTIONS)
+def test_without_batchnorm_bytes_are_not_taken_for_what_they_merely_resemble(convention, labelled):
+    """Far too large pixels change few classes, but every answer is certain then, and detectors see nothing."""
+    found = settle(trained(convention, norm=False), clean(labelled=labelled))
+    assert (found.std[0] < 0.1) == (convention == "[0, 255]"), found
+
+
 @pytest.mark.parametrize("norm", [True, False])
 def test_swapped_colours_are_noticed_on_clean_images(norm):
     found = settle(trained("[0, 1]", norm=norm, bgr=True), clean(labelled=True))

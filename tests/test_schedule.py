@@ -35,3 +35,10 @@ def test_what_tells_most_per_second_comes_first(effort: Effort) -> None:
 def test_what_is_not_run_is_named() -> None:
     planned = schedule.plan(ALL, BOOK, effort=Effort.QUICK)
     assert set(schedule.left_out(ALL.values(), planned)) == set(ALL) - {d.card.id for d in planned}
+
+
+def test_what_compares_with_a_reference_runs_where_there_is_one_or_where_it_is_asked_for() -> None:
+    """Every scan without a reference once said that a detector could not measure the model."""
+    without = {d.card.id for d in schedule.plan(ALL, BOOK, effort=Effort.THOROUGH, reference=False)}
+    assert set(ALL) - without == {"reference-diff"}
+    assert schedule.plan(ALL, BOOK, chosen=["reference-diff"], reference=False)
