@@ -28,8 +28,8 @@ from modelscan_bd.types import (
     Traits,
     VerdictRule,
 )
+from modelscan_bd.verdict import by_severity
 
-_SEVERITIES = tuple(Severity)
 _NAMED = 0.5  # of the votes for the first target label, that a further one needs
 
 
@@ -58,9 +58,9 @@ def judge(outcomes: Sequence[Outcome], book: Rulebook, traits: Traits, tier: Tie
     stands = standing(scores, [model.scores for model in pool.benign])
     votes = _votes(counting, measured, stands, book.verdict)
     notable = [_notable(rule, measured[rule.detector], stands, pool, book.verdict) for rule in counting]
-    whole = _together(stands, pool, counting, votes, book.verdict)
+    whole = _together(stands, pool, votes, book.verdict)
     return Judged(
-        findings=tuple(sorted((f for f in (whole, *notable) if f), key=_order)),
+        findings=by_severity(one for one in (whole, *notable) if one),
         score=comparison.suspicion(stands, book.verdict),
         target_labels=votes if whole else (),
         judgement=Judgement(
@@ -75,9 +75,7 @@ def judge(outcomes: Sequence[Outcome], book: Rulebook, traits: Traits, tier: Tie
     )
 
 
-def _together(
-    stands: Standing, pool: Pool, counting: Sequence[Rule], votes: tuple[int, ...], rule: VerdictRule
-) -> Finding | None:
+def _together(stands: Standing, pool: Pool, votes: tuple[int, ...], rule: VerdictRule) -> Finding | None:
     severity = comparison.grade(stands, rule)
     if severity is None:
         return None
@@ -90,17 +88,13 @@ def _together(
         threshold=rule.infected if infected else rule.suspicious,
         target_label=votes[0] if votes else None,
         message=f"{rule.title}: {_rank(stands)} ({pool.title}).",
-        remedy=_worst(counting, stands).remedy,
+        remedy=rule.remedy,
     )
 
 
 def _rank(stands: Standing) -> str:
     above = round(stands.p * (stands.n + 1)) - 1
     return f"{above or 'none'} of {stands.n} benign models {'is' if above == 1 else 'are'} as unusual"
-
-
-def _worst(counting: Sequence[Rule], stands: Standing) -> Rule:
-    return max(counting, key=lambda rule: stands.deviations[rule.key])
 
 
 def _notable(rule: Rule, evidence: Evidence, stands: Standing, pool: Pool, verdict: VerdictRule) -> Finding | None:
@@ -141,7 +135,3 @@ def _votes(
         votes[label] += max(stands.deviations[rule.key], 0.0)  # type: ignore[assignment]
     most = max(votes.values(), default=0)
     return tuple(label for label, vote in votes.most_common() if vote > 0 and vote >= _NAMED * most)
-
-
-def _order(finding: Finding) -> tuple[int, str]:
-    return -_SEVERITIES.index(finding.severity), finding.rule

@@ -6,13 +6,14 @@ import hashlib
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import final
 
-from modelscan_bd import __version__, families, judge, preflight, registry, rulebook, schedule, verdict
+from modelscan_bd import __version__, comparison, families, judge, preflight, registry, rulebook, schedule, verdict
 from modelscan_bd.errors import BdscanError, CannotMeasure, UnreadableModel, UnsafeModel, UnsupportedModel, UsageError
+from modelscan_bd.file_findings import file_findings
 from modelscan_bd.inspection import inspect_all
 from modelscan_bd.loading import load
 from modelscan_bd.rulebook import Rulebook
@@ -34,6 +35,7 @@ from modelscan_bd.types import (
     Subject,
     Tier,
     Traits,
+    Verdict,
     Watch,
 )
 from modelscan_bd.watch import Deadline
@@ -143,14 +145,23 @@ def tier(subject: Subject) -> Tier:
 
 
 def _read_and_examine(settings: Settings, detectors: Sequence[Detector], book: Rulebook, watch: Watch) -> Examination:
+    """The file is audited first. Nothing is loaded from one that would run code."""
+    of_file = file_findings(settings, book)
+    if verdict.verdict(of_file, ()) is Verdict.MALICIOUS:
+        return Examination(model=_file_facts(settings.model), findings=of_file, score=1.0)
     try:
         ready = prepare(settings)
     except UnsafeModel as error:
-        return Examination(model=_file_facts(settings.model), findings=(verdict.unsafe(error, book),), score=1.0)
+        found = verdict.by_severity((verdict.unsafe(error, book), *of_file))
+        return Examination(model=_file_facts(settings.model), findings=found, score=1.0)
     except (UnsupportedModel, CannotMeasure) as error:
-        return Examination(model=_file_facts(settings.model), incomplete=(str(error),))
+        score = comparison.SUSPICIOUS if verdict.verdict(of_file, ()) is Verdict.SUSPICIOUS else 0.0
+        return Examination(model=_file_facts(settings.model), findings=of_file, incomplete=(str(error),), score=score)
     facts = _facts(ready.checkpoint, ready.subject, ready.reference)
-    return examine(facts, ready.subject, detectors, book, seed=settings.seed, watch=watch)
+    seen = examine(facts, ready.subject, detectors, book, seed=settings.seed, watch=watch)
+    if verdict.verdict(of_file, ()) is Verdict.SUSPICIOUS:
+        seen = replace(seen, score=max(seen.score, comparison.SUSPICIOUS))
+    return replace(seen, findings=verdict.by_severity((*seen.findings, *of_file)))
 
 
 def prepare(settings: Settings) -> Prepared:

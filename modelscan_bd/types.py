@@ -19,6 +19,8 @@ from modelscan_bd.cards import Card as Card
 from modelscan_bd.cards import Cost as Cost
 from modelscan_bd.cards import Effort as Effort
 from modelscan_bd.cards import Need as Need
+from modelscan_bd.grades import Confidence as Confidence
+from modelscan_bd.grades import Severity as Severity
 from modelscan_bd.rule import Calibration as Calibration
 from modelscan_bd.rule import FileRule as FileRule
 from modelscan_bd.rule import Promise as Promise
@@ -247,20 +249,6 @@ class Verdict(StrEnum):
     INCONCLUSIVE = "inconclusive"
 
 
-class Severity(StrEnum):
-    INFO = "info"
-    LOW = "low"
-    MEDIUM = "medium"
-    HIGH = "high"
-    CRITICAL = "critical"
-
-
-class Confidence(StrEnum):
-    LOW = "low"
-    MEDIUM = "medium"
-    HIGH = "high"
-
-
 @dataclass(frozen=True, kw_only=True)
 class Finding:
     """What a person acts on."""
@@ -274,6 +262,7 @@ class Finding:
     message: str
     remedy: str
     detector: str | None = None  # None: the file itself, or all measurements together
+    place: str = ""  # inside the file: a member and a byte, a node; empty: the whole
 
 
 @dataclass(frozen=True, kw_only=True)

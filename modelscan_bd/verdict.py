@@ -20,6 +20,7 @@ from modelscan_bd.types import (
 )
 
 UNSAFE_FILE = "BD901"
+_FILE = "BD9"  # how the ids of rules about the file begin
 
 _SEVERITIES = tuple(Severity)
 _VERDICTS = {
@@ -29,12 +30,22 @@ _VERDICTS = {
 }
 
 
+def by_severity(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """The gravest first."""
+    return tuple(sorted(findings, key=lambda one: (-_SEVERITIES.index(one.severity), one.rule)))
+
+
 def verdict(findings: Sequence[Finding], incomplete: Sequence[str]) -> Verdict:
     """The worst finding decides. Without one, a gap in what was examined is inconclusive and never benign."""
-    grave = [one.severity for one in findings if one.severity in _VERDICTS]
+    grave = [_weight(one) for one in findings if one.severity in _VERDICTS]
     if grave:
         return _VERDICTS[max(grave, key=_SEVERITIES.index)]
     return Verdict.INCONCLUSIVE if incomplete else Verdict.BENIGN
+
+
+def _weight(finding: Finding) -> Severity:
+    """A file that is not what it should be is suspicious; infected is what measurements of the network say."""
+    return Severity.MEDIUM if finding.rule.startswith(_FILE) and finding.severity is Severity.HIGH else finding.severity
 
 
 def gaps(checks: Iterable[Check], outcomes: Sequence[Outcome], rules: Sequence[Rule]) -> tuple[str, ...]:

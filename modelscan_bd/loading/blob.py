@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import final
 
-from modelscan_bd.errors import UnreadableModel, UsageError
+from modelscan_bd.errors import UnreadableModel, UnsupportedModel, UsageError
 from modelscan_bd.loading.limits import Limits
 
 
@@ -30,7 +30,7 @@ def read(path: Path, limits: Limits) -> Blob:
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror or error}") from error
     if not data:
-        raise UnreadableModel(f"{path} is empty", remedy="Download or export it again.")
+        raise UnsupportedModel(f"{path} is empty", remedy="Download or export it again.")
     return Blob(path=path, data=data, sha256=hashlib.sha256(data).hexdigest())
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import onnx
-from google.protobuf.message import DecodeError
 
-from modelscan_bd.errors import UnreadableModel, UnsupportedModel
-from modelscan_bd.loading import onnx_graph
+from modelscan_bd.audit import onnx_model, onnx_wire
+from modelscan_bd.audit.fault import refuse
+from modelscan_bd.errors import UnreadableModel
+from modelscan_bd.grades import Severity
 from modelscan_bd.loading.blob import Blob
 from modelscan_bd.loading.limits import Limits
 from modelscan_bd.loading.onnx_external import inline
@@ -18,8 +19,6 @@ from modelscan_bd.types import Checkpoint, FileFormat
 
 if TYPE_CHECKING:
     from modelscan_bd.onnx_engine import Conversion
-
-OLDEST, NEWEST = 7, 25  # of the default operator set
 
 
 def load(file: Blob, arch: str | None, limits: Limits) -> Checkpoint:
@@ -50,25 +49,10 @@ def read_and_convert(file: Blob, limits: Limits) -> Conversion:
 def read(file: Blob, limits: Limits) -> onnx.ModelProto:
     """The checked graph with all its tensors inside."""
     name = file.path.name
-    model = onnx.ModelProto()
-    try:
-        model.ParseFromString(file.data)
-    except (DecodeError, ValueError, RecursionError) as error:
-        raise UnreadableModel(f"{name} is a damaged ONNX file ({str(error)[:120]})") from None
+    refuse(fault for fault in onnx_wire.faults(file.data, name) if fault.severity is not Severity.LOW)
+    model = onnx_model.parsed(file.data, name)
     if not model.graph.node or not model.graph.output:
         raise UnreadableModel(f"{name} is an ONNX file without a network in it")
-    _check_opset(model, name)
-    onnx_graph.check(model, name)
+    refuse(onnx_model.faults(model, name))
     inline(model, file.path, limits)
-    onnx_graph.check_sizes(model, name)
     return model
-
-
-def _check_opset(model: onnx.ModelProto, name: str) -> None:
-    versions = [entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")]
-    if not versions or not OLDEST <= versions[0] <= NEWEST:
-        said = f"opset {versions[0]}" if versions else "no opset"
-        raise UnsupportedModel(
-            f"{name} declares {said}; bdscan reads {OLDEST} to {NEWEST}",
-            remedy="Export it again, or convert it with onnx.version_converter.",
-        )

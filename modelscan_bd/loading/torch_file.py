@@ -10,6 +10,7 @@ from typing import TypeAlias
 
 import torch
 
+from modelscan_bd.audit import recognise
 from modelscan_bd.errors import UnreadableModel, UnsupportedModel
 from modelscan_bd.loading.archive import Archive, Member
 from modelscan_bd.loading.blob import Blob
@@ -69,7 +70,9 @@ def load(blob: Blob, rules: Rules) -> Object:
 def _check_zip(blob: Blob, limits: Limits) -> Rules:
     name = blob.path.name
     archive = Archive(name, blob.data, limits)
-    _raise_for_other_archives(name, archive.names())
+    foreign = recognise.archive(archive.names())
+    if foreign:
+        raise foreign.error(name)
     found = {
         member.name: _scan(archive, member, limits) for member in archive.members if _may_be_pickle(archive, member)
     }
@@ -80,24 +83,6 @@ def _check_zip(blob: Blob, limits: Limits) -> Rules:
     rules, folder = found[roots[0]], roots[0].removesuffix("data.pkl")
     _check_records(name, rules, {member.name.removeprefix(folder): member.size for member in archive.members})
     return rules
-
-
-def _raise_for_other_archives(name: str, members: frozenset[str]) -> None:
-    ends = {member.split("/", 1)[-1] for member in members}
-    if "constants.pkl" in ends or any(end.startswith("code/") for end in ends):
-        what = "a TorchScript file. It is a program, and PyTorch has no way to read it without running it"
-    elif "archive_format" in ends or any("exported_program" in end or end.startswith("models/") for end in ends):
-        what = "a torch.export (.pt2) file. PyTorch cannot read it without unpickling parts of it"
-    elif "model.weights.h5" in members or {"config.json", "metadata.json"} <= members:
-        what = "a Keras file"
-    elif members and all(member.endswith(".npy") for member in members):
-        what = "a NumPy archive (.npz)"
-    else:
-        return
-    raise UnsupportedModel(
-        f"{name} is {what}; bdscan does not run it",
-        remedy="Export the original network to ONNX, or save its state_dict as safetensors.",
-    )
 
 
 def _may_be_pickle(archive: Archive, member: Member) -> bool:

@@ -86,6 +86,7 @@ def _finding(finding: Finding) -> dict[str, Any]:
         "threshold": _number(finding.threshold),
         "target_label": finding.target_label,
         "detector": finding.detector,
+        "place": finding.place,
         "message": finding.message,
         "remedy": finding.remedy,
     }

@@ -85,7 +85,8 @@ def _model(report: Report) -> Table:
 def _finding(finding: Finding) -> Iterator[Text | Padding]:
     grade = f"{finding.rule}  {finding.severity.value} (confidence {finding.confidence.value})"
     yield Text(grade, style="bold")
-    yield Padding(Text(plain(finding.message)), (0, 0, 0, 2))
+    where = f" [{finding.place}]" if finding.place else ""
+    yield Padding(Text(plain(f"{finding.message}{where}")), (0, 0, 0, 2))
     yield Padding(Text(plain(finding.remedy)), (0, 0, 0, 2))
 
 

@@ -77,11 +77,11 @@ def test_only_an_optimiser(path: Path, refused: Refused) -> None:
 @pytest.mark.parametrize(
     ("content", "error", "words"),
     [
-        (b"", UnreadableModel, "empty"),
-        (b"this is no model\n" * 9, UnreadableModel, "text file"),
-        (b"<html><body>404 Not Found</body></html>", UnreadableModel, "text file"),
-        (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n", UnreadableModel, "text file"),
-        (b"\x89PNG\r\n\x1a\n" + bytes(40), UnreadableModel, "PNG picture"),
+        (b"", UnsupportedModel, "empty"),
+        (b"this is no model\n" * 9, UnsupportedModel, "text file"),
+        (b"<html><body>404 Not Found</body></html>", UnsupportedModel, "web page"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n", UnsupportedModel, "git lfs pull"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(40), UnsupportedModel, "PNG picture"),
         (b"GGUF" + bytes(40), UnsupportedModel, "GGUF"),
         (b"\x1c\0\0\0TFL3" + bytes(40), UnsupportedModel, "TensorFlow Lite"),
         (b"\x89HDF\r\n\x1a\n" + bytes(40), UnsupportedModel, "Keras"),
