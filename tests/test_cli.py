@@ -266,7 +266,7 @@ def test_lists_are_also_json() -> None:
         assert card["id"] in run("detectors").stdout
 
 
-@pytest.mark.parametrize("rule", ["BD201", "bd401", "BD901"])
+@pytest.mark.parametrize("rule", ["BD100", "bd201", "BD901"])
 def test_every_rule_explains_itself(rule: str) -> None:
     shown = run("explain", rule).stdout
     assert shown.startswith(rule.upper())

@@ -29,7 +29,7 @@ def many(count: int, traits: Traits = SMALL) -> list[KnownModel]:
 @given(st.dictionaries(st.sampled_from(["d.x", "d.y", "e.z"]), st.floats(-1e6, 1e6)), st.booleans())
 def test_a_table_reads_back_to_five_digits(scores: dict[str, float], infected: bool) -> None:
     attack = {"attack": "badnets", "kind": "patch"} if infected else {}
-    written = model("a,b \"c\"", infected=infected, scores=scores, **attack)
+    written = model('a,b "c"', infected=infected, scores=scores, **attack)
     (read,) = known.parse(known.render([written]), origin="t")
     assert (read.name, read.infected, read.attack, read.traits) == (
         written.name, written.infected, written.attack, written.traits,

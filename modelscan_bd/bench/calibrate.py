@@ -142,8 +142,7 @@ def write(book: Rulebook, models: Sequence[KnownModel], out: Path, *, suite: str
     promise, (low, high) = verdict.promise, verdict.promise.interval
     yield (
         f"{verdict.id}: false alarms {promise.false_alarms:.1%} ({low:.1%} to {high:.1%}) of {promise.benign} benign "
-        "models"
-        + ("" if promise.auroc is None else f", AUROC {promise.auroc:.3f}")
+        "models" + ("" if promise.auroc is None else f", AUROC {promise.auroc:.3f}")
     )
 
 

@@ -135,7 +135,9 @@ def test_each_model_is_measured_with_images_and_without(history: tuple[Path, str
 
 
 def test_the_folder_holds_what_it_should_and_nothing_else(history: tuple[Path, str, set[object]]) -> None:
-    assert {file.name for file in history[0].iterdir()} == {"zoo", "images", FILE, ".cache", ".lock"}
+    assert {file.name for file in history[0].iterdir()} == {
+        "zoo", "images", FILE, ".cache", ".lock", "report.html", "report.json", "cells.csv",
+    }  # fmt: skip
 
 
 def test_a_finished_run_is_reported_on_without_measuring_again(
