@@ -51,7 +51,7 @@ def rules(as_json: bool) -> None:
         known = "" if base.auroc is None else f", AUROC {base.auroc:.2f}"
         click.echo(f"{rule.id}  {rule.detector} {rule.score}: counts{known}  ({rule.title})")
     for fact in book.file:
-        click.echo(f"{fact.id}  the file itself: malicious  ({fact.title})")
+        click.echo(f"{fact.id}  the file itself  ({fact.title})")
 
 
 @click.command()
