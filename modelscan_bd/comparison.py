@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence, Set
+from collections.abc import Mapping, Sequence, Set
+from types import MappingProxyType
 
-from modelscan_bd.known import Pool
+from modelscan_bd.grades import Confidence, Severity
+from modelscan_bd.known import KnownModel, Pool
+from modelscan_bd.results import Reach, Verdict
+from modelscan_bd.rule import Promise, VerdictRule
 from modelscan_bd.standing import Standing, standing
-from modelscan_bd.types import Confidence, Promise, Reach, Severity, VerdictRule
 
 SUSPICIOUS, INFECTED = 0.5, 0.8  # of the report's score
+LEAST_SCORES = MappingProxyType({Verdict.SUSPICIOUS: SUSPICIOUS, Verdict.INFECTED: INFECTED})
 _SURE, _FAIRLY_SURE = 0.05, 0.2  # upper ends of a false-alarm rate's interval
 
 
@@ -32,13 +36,19 @@ def suspicion(stands: Standing, rule: VerdictRule) -> float:
     return min(SUSPICIOUS * math.log(stands.p) / math.log(rule.suspicious), math.nextafter(SUSPICIOUS, 0.0))
 
 
-def reach(pool: Pool, scores: Set[str], rule: VerdictRule) -> tuple[Reach, ...]:
+def is_shown(model: KnownModel, shown: Mapping[str, float]) -> bool:
+    """Whether one score alone says infected."""
+    return any(model.scores.get(key, -math.inf) >= least for key, least in shown.items())
+
+
+def reach(pool: Pool, scores: Set[str], rule: VerdictRule, shown: Mapping[str, float]) -> tuple[Reach, ...]:
     """How many of the pool's infected models these scores would have found, by kind of attack."""
     benign = [{key: model.scores[key] for key in scores} for model in pool.benign]
     models, found = Counter[str](), Counter[str]()
     for model in pool.infected:
         models[model.kind] += 1
-        found[model.kind] += grade(standing({key: model.scores[key] for key in scores}, benign), rule) is not None
+        stands = standing({key: model.scores[key] for key in scores}, benign)
+        found[model.kind] += grade(stands, rule) is not None or is_shown(model, shown)
     return tuple(Reach(kind=kind, found=found[kind], models=models[kind]) for kind in sorted(models))
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from modelscan_bd.audit import Remark, audit
+from modelscan_bd.grades import Severity
+from modelscan_bd.graph import onnx_file
+from modelscan_bd.graph_findings import graph_findings
+from modelscan_bd.results import Finding
 from modelscan_bd.rulebook import Rulebook
 from modelscan_bd.settings import Settings
-from modelscan_bd.types import Finding, Severity
 from modelscan_bd.verdict import by_severity
 
 _WHOLE = 1.0  # of a fact: it is so
@@ -19,8 +22,20 @@ def file_findings(settings: Settings, book: Rulebook) -> tuple[Finding, ...]:
 
     Raises UnreadableModel for a file too large to be read.
     """
-    found = [finding(remark, book) for file in _files(settings) for remark in audit(file)]
+    return of_files(_files(settings), book)
+
+
+def of_files(files: Iterable[Path], book: Rulebook) -> tuple[Finding, ...]:
+    """The same of any files."""
+    found = [one for file in files for one in _of_file(file, book)]
     return by_severity(one for one in found if one.severity is not Severity.INFO)
+
+
+def _of_file(file: Path, book: Rulebook) -> Iterator[Finding]:
+    found = [finding(remark, book) for remark in audit(file)]
+    yield from found
+    if not any(one.severity is Severity.CRITICAL for one in found):
+        yield from graph_findings(onnx_file.sights(file), book)
 
 
 def finding(remark: Remark, book: Rulebook) -> Finding:

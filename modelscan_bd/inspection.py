@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from modelscan_bd.errors import CannotMeasure
+from modelscan_bd.machine import was_lacking
 from modelscan_bd.shared import generator
 from modelscan_bd.types import (
     Card,
@@ -26,6 +27,7 @@ from modelscan_bd.types import (
 from modelscan_bd.watch import OutOfTime, Part
 
 _LONGEST_REASON = 300  # characters
+_NO_MEMORY = "it needs more memory than it may have (see --memory)"
 _log = logging.getLogger(__name__)
 
 
@@ -33,14 +35,20 @@ def inspect_all(
     subject: Subject, detectors: Sequence[Detector], checks: Sequence[Check], *, seed: int, watch: Watch
 ) -> tuple[Outcome, ...]:
     """One outcome per detector, in their order. A fatal check that failed leaves nothing to measure."""
+    return tuple(inspect_each(subject, detectors, checks, seed=seed, watch=watch))
+
+
+def inspect_each(
+    subject: Subject, detectors: Sequence[Detector], checks: Sequence[Check], *, seed: int, watch: Watch
+) -> Iterator[Outcome]:
+    """The same, each as soon as it is there."""
     fatal = next((check for check in checks if check.fatal and not check.passed), None)
-    if fatal is not None:
-        return tuple(Skipped(detector=d.card.id, reason=f"preflight: {fatal.message}") for d in detectors)
-    outcomes = []
     for i, detector in enumerate(detectors):
+        if fatal is not None:
+            yield Skipped(detector=detector.card.id, reason=f"preflight: {fatal.message}")
+            continue
         part = Part(inner=watch, start=i / len(detectors), width=1 / len(detectors), title=detector.card.title)
-        outcomes.append(inspect_one(subject, detector, seed=seed, watch=part))
-    return tuple(outcomes)
+        yield inspect_one(subject, detector, seed=seed, watch=part)
 
 
 def inspect_one(subject: Subject, detector: Detector, *, seed: int, watch: Watch) -> Outcome:
@@ -60,8 +68,9 @@ def inspect_one(subject: Subject, detector: Detector, *, seed: int, watch: Watch
         return Failure(detector=card.id, reason=str(error))
     except Exception as error:  # noqa: BLE001 - the outermost edge of a plug-in: its fault must not hide the others' work
         _log.debug("detector %s broke", card.id, exc_info=True)
-        return Failure(detector=card.id, reason=_sentence(error))
-    return replace(evidence, seconds=time.monotonic() - began)
+        return Failure(detector=card.id, reason=_NO_MEMORY if was_lacking(error) else _sentence(error))
+    shown = {name: picture.detach().float().cpu() for name, picture in evidence.artefacts.items()}
+    return replace(evidence, artefacts=shown, seconds=time.monotonic() - began)
 
 
 def _missing(subject: Subject, card: Card) -> str:

@@ -13,21 +13,13 @@ from dataclasses import dataclass
 from typing import final
 
 from modelscan_bd import comparison, known
+from modelscan_bd.grades import Confidence, Severity
+from modelscan_bd.inputs import Tier
 from modelscan_bd.known import Pool
+from modelscan_bd.results import Evidence, Finding, Judgement, Outcome
+from modelscan_bd.rule import Rule, Traits, VerdictRule
 from modelscan_bd.rulebook import Rulebook
 from modelscan_bd.standing import Standing, standing
-from modelscan_bd.types import (
-    Confidence,
-    Evidence,
-    Finding,
-    Judgement,
-    Outcome,
-    Rule,
-    Severity,
-    Tier,
-    Traits,
-    VerdictRule,
-)
 from modelscan_bd.verdict import by_severity
 
 _NAMED = 0.5  # of the votes for the first target label, that a further one needs
@@ -70,9 +62,15 @@ def judge(outcomes: Sequence[Outcome], book: Rulebook, traits: Traits, tier: Tie
             p=stands.p,
             tail=stands.tail,
             scores=tuple(sorted(scores, key=lambda key: (-stands.deviations[key], key))),
-            reach=comparison.reach(pool, scores.keys(), book.verdict),
+            reach=comparison.reach(pool, scores.keys(), book.verdict, _shown(measured, book)),
         ),
     )
+
+
+def _shown(measured: Mapping[str, Evidence], book: Rulebook) -> Mapping[str, float]:
+    """Of the scores that say infected by themselves, those that this scan measured."""
+    have = {f"{name}.{score}" for name, evidence in measured.items() for score in evidence.scores}
+    return {key: least for key, least in book.shown.items() if key in have}
 
 
 def _together(stands: Standing, pool: Pool, votes: tuple[int, ...], rule: VerdictRule) -> Finding | None:

@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from typing import Any, final
 
 from modelscan_bd.errors import UsageError
-from modelscan_bd.types import Strata, Tier, Traits
+from modelscan_bd.inputs import Tier
+from modelscan_bd.rule import Strata, Traits
 
 FILE = "known_models.csv"
 _DOT = "."  # in a column's name: detector.score

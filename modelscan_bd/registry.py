@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from importlib.metadata import EntryPoint, entry_points
+from typing import TYPE_CHECKING
 
 from modelscan_bd.errors import UsageError
-from modelscan_bd.types import Detector
+
+if TYPE_CHECKING:
+    from modelscan_bd.types import Detector
 
 GROUP = "modelscan_bd.detectors"
+
+
+def offered() -> tuple[str, ...]:
+    """The ids of all installed detectors, none of which is loaded."""
+    return tuple(sorted({point.name for point in entry_points(group=GROUP)}))
 
 
 def installed() -> dict[str, Detector]:
@@ -30,15 +38,16 @@ def by_id(points: Iterable[EntryPoint]) -> dict[str, Detector]:
 
 
 def select(chosen: Sequence[str], among: Mapping[str, Detector]) -> tuple[Detector, ...]:
-    """The chosen detectors, or all of them.
-
-    Raises UsageError for an id that nobody offers.
-    """
-    for name in chosen:
-        if name not in among:
-            known = ", ".join(among) or "none"
-            raise UsageError(f"there is no detector '{name}'", remedy=f"Installed are: {known}.")
+    """The chosen detectors, or all of them. Raises UsageError as `must_be_among`."""
+    must_be_among(chosen, among)
     return tuple(among[name] for name in dict.fromkeys(chosen or among))
+
+
+def must_be_among(chosen: Sequence[str], known: Collection[str]) -> None:
+    """Raises UsageError for an id that nobody offers."""
+    for name in chosen:
+        if name not in known:
+            raise UsageError(f"there is no detector '{name}'", remedy=f"Installed are: {', '.join(known) or 'none'}.")
 
 
 def _load(point: EntryPoint) -> Detector:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+
+from modelscan_bd.grades import Confidence, Severity
+from modelscan_bd.graph.sight import Sight
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,3 +99,28 @@ class FileRule:
     why: str
     remedy: str
     paper: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class GraphRule:
+    """What a sight of a pattern in a graph means. A figure that a sight lacks is never too large, and never enough."""
+
+    id: str
+    title: str
+    why: str
+    remedy: str
+    paper: str
+    pattern: str
+    severity: Severity
+    confidence: Confidence
+    at_least: Mapping[str, float]
+    at_most: Mapping[str, float]
+    known_by: Mapping[str, float]  # "detector.score" of known models that it would have been told of: from there on
+
+    def fits(self, sight: Sight) -> bool:
+        figures = sight.figures
+        return (
+            sight.pattern == self.pattern
+            and all(figures.get(name, -math.inf) >= level for name, level in self.at_least.items())
+            and all(figures.get(name, -math.inf) <= level for name, level in self.at_most.items())
+        )

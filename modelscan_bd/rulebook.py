@@ -1,5 +1,5 @@
-"""From TOML to rules. A rule file is data: a score that counts, how all of them are judged together, or a fact about
-the file itself; and why, and on what that was calibrated.
+"""From TOML to rules. A rule file is data: a score that counts, how all of them are judged together, a pattern of
+graphs, or a fact about the file itself; and why, and on what that was calibrated.
 """
 
 from __future__ import annotations
@@ -15,9 +15,11 @@ from pathlib import Path
 from typing import Any, TypeAlias, TypeVar, final
 
 from modelscan_bd import known
+from modelscan_bd.cards import Card
 from modelscan_bd.errors import UsageError
+from modelscan_bd.grades import Confidence, Severity
 from modelscan_bd.known import KnownModel
-from modelscan_bd.types import Calibration, Card, FileRule, Promise, Rule, Strata, VerdictRule
+from modelscan_bd.rule import Calibration, FileRule, GraphRule, Promise, Rule, Strata, VerdictRule
 
 _ID = re.compile(r"BD[1-9][0-9]{2}")
 _PROSE = ("id", "title", "why", "remedy", "paper")
@@ -28,26 +30,33 @@ _PROMISE = (
 )  # fmt: skip
 _T = TypeVar("_T")
 
-AnyRule: TypeAlias = Rule | VerdictRule | FileRule
+AnyRule: TypeAlias = Rule | VerdictRule | GraphRule | FileRule
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
 class Rulebook:
-    """The rules of a scan: which scores count, how they are judged together, and those about the file itself.
+    """The rules of a scan: which scores count, how they are judged together, those about graphs and about the file.
 
     `known` are the models that a verdict compares with. Ids are unique.
     """
 
     verdict: VerdictRule
     measured: tuple[Rule, ...]
+    graph: tuple[GraphRule, ...]
     file: tuple[FileRule, ...]
     known: tuple[KnownModel, ...]
 
     def __iter__(self) -> Iterator[AnyRule]:
         yield self.verdict
         yield from self.measured
+        yield from self.graph
         yield from self.file
+
+    @property
+    def shown(self) -> Mapping[str, float]:
+        """Scores from which on a known model would have been called infected, whatever its others."""
+        return {key: least for rule in self.graph for key, least in rule.known_by.items()}
 
     def find(self, rule_id: str) -> AnyRule:
         """The rule of that id. Raises UsageError where there is none."""
@@ -87,6 +96,7 @@ def load(own: Path | None = None) -> Rulebook:
     return Rulebook(
         verdict=_only_one([rule for rule in ordered if isinstance(rule, VerdictRule)]),
         measured=tuple(rule for rule in ordered if isinstance(rule, Rule)),
+        graph=tuple(rule for rule in ordered if isinstance(rule, GraphRule)),
         file=tuple(rule for rule in ordered if isinstance(rule, FileRule)),
         known=known.parse(_text(tables[-1]), origin=known.FILE) if tables else (),
     )
@@ -114,7 +124,8 @@ def read(folder: Traversable) -> dict[str, AnyRule]:
 
 
 def parse(text: str, *, origin: str) -> AnyRule:
-    """One rule. Only the rule of the verdict has levels; any other without a detector is about the file itself.
+    """One rule. Only the rule of the verdict has levels, only those about graphs have a pattern; any other without a
+    detector is about the file itself.
 
     Raises UsageError, beginning with `origin`, for a missing or unknown key, a wrong type or an impossible level.
     """
@@ -134,6 +145,8 @@ def _text(file: Traversable) -> str:
 def _rule(table: Mapping[str, Any]) -> AnyRule:
     if "levels" in table:
         return _verdict(table)
+    if "pattern" in table:
+        return _graph(table)
     if "detector" not in table:
         _only(table, _PROSE, "the rule")
         return FileRule(**_prose(table))
@@ -144,6 +157,24 @@ def _rule(table: Mapping[str, Any]) -> AnyRule:
         score=_of(table, "score", str),
         calibration=_calibration(_of(table, "calibration", dict)),
     )
+
+
+def _graph(table: Mapping[str, Any]) -> GraphRule:
+    _only(table, (*_PROSE, "pattern", "severity", "confidence", "at_least", "at_most", "known_by"), "the rule")
+    return GraphRule(
+        **_prose(table),
+        pattern=_of(table, "pattern", str),
+        severity=Severity(_of(table, "severity", str)),
+        confidence=Confidence(_of(table, "confidence", str)),
+        at_least=_bounds(table, "at_least"),
+        at_most=_bounds(table, "at_most"),
+        known_by=_bounds(table, "known_by"),
+    )
+
+
+def _bounds(table: Mapping[str, Any], key: str) -> dict[str, float]:
+    bounds = _of(table, key, dict) if key in table else {}
+    return {figure: _number(bounds, figure) for figure in bounds}
 
 
 def _verdict(table: Mapping[str, Any]) -> VerdictRule:

@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import final
 
-from modelscan_bd.types import Effort, Hints, Verdict
+from modelscan_bd.cards import Effort
+from modelscan_bd.inputs import Hints
+from modelscan_bd.results import Verdict
 
 
 @final

@@ -4,20 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from modelscan_bd.types import (
-    Evidence,
-    Failure,
-    Finding,
-    Judgement,
-    Outcome,
-    Reach,
-    Severity,
-    Skipped,
-    Tier,
-    Verdict,
-)
+from modelscan_bd.grades import Severity
+from modelscan_bd.inputs import Tier
+from modelscan_bd.results import Evidence, Failure, Finding, Judgement, Outcome, Reach, Skipped, Verdict
 
 _MOST_NAMED = 3  # scores that a sentence names
+_SEVERITIES = tuple(Severity)
 _MISSED = 0.5  # share of known models below which a kind counts as missed
 
 
@@ -33,6 +25,9 @@ def summary(
     if verdict is Verdict.MALICIOUS:
         grave = next((one.message for one in findings if one.severity is Severity.CRITICAL), "The file runs code.")
         return f"Malicious: {_lower(grave).rstrip('.')}. The network was not measured."
+    if judgement is None and verdict is not Verdict.INCONCLUSIVE and findings:
+        grave = max(findings, key=lambda one: _SEVERITIES.index(one.severity)).message
+        return f"{verdict.value.capitalize()}: {_lower(grave).rstrip('.')}. The network was not compared with others."
     if judgement is None:
         why = incomplete[0].rstrip(".") if incomplete else "nothing was measured that rules judge"
         return f"Inconclusive: {_lower(why)}. So this says nothing for or against the model."

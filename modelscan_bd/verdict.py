@@ -5,19 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence, Set
 
 from modelscan_bd.errors import UnsafeModel
+from modelscan_bd.grades import Confidence, Severity
+from modelscan_bd.results import Check, Evidence, Failure, Finding, Outcome, Report, Verdict
+from modelscan_bd.rule import Rule
 from modelscan_bd.rulebook import Rulebook
-from modelscan_bd.types import (
-    Check,
-    Confidence,
-    Evidence,
-    Failure,
-    Finding,
-    Outcome,
-    Report,
-    Rule,
-    Severity,
-    Verdict,
-)
 
 UNSAFE_FILE = "BD901"
 _FILE = "BD9"  # how the ids of rules about the file begin

@@ -5,9 +5,21 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import final
+from typing import Protocol, final, runtime_checkable
 
-from modelscan_bd.types import Watch
+
+@runtime_checkable
+class Watch(Protocol):
+    """Hears how far a long computation has come. It may raise to stop it (interrupt, time limit)."""
+
+    def tick(self, share: float, note: str) -> None: ...
+
+
+class Silent:
+    """A watch nobody looks at."""
+
+    def tick(self, share: float, note: str) -> None:  # noqa: ARG002
+        return None
 
 
 class OutOfTime(Exception):

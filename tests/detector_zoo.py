@@ -98,7 +98,7 @@ def verdicts(tier: Tier, sort: str) -> list[Seen]:
     """Every known model as the verdict's rule judges it by the benign models that share nothing of that sort."""
     book = rulebook.load()
     known = [model for model in book.known if model.tier is tier]
-    return protocol.judged(known, SORTS[sort], book.verdict, [rule.key for rule in book.measured])
+    return protocol.judged(known, SORTS[sort], book, [rule.key for rule in book.measured])
 
 
 def _verdicts() -> Iterator[str]:

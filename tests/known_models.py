@@ -55,4 +55,4 @@ def _scores(row: np.ndarray) -> Mapping[str, float]:
 
 
 def book(known: list[KnownModel]) -> Rulebook:
-    return Rulebook(verdict=VERDICT, measured=RULES, file=(), known=tuple(known))
+    return Rulebook(verdict=VERDICT, measured=RULES, graph=(), file=(), known=tuple(known))

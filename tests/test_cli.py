@@ -1,6 +1,7 @@
 """The product: argv in, exit code and files out, on real networks in real files.
 
 Verdicts here come from known models that every score surpasses, or none: the gate is on trial, not the calibration.
+What is measured is measured in this process, which saves the start of another: `test_supervise` has those.
 """
 
 from __future__ import annotations
@@ -23,9 +24,16 @@ from safetensors.torch import load_file, save_file
 
 from modelscan_bd import known, nets
 from modelscan_bd.cli import main
+from modelscan_bd.scan import here
+from modelscan_bd.supervision.watchdog import Watchdog
 from modelscan_bd.types import Tier
 
 HEAD = ("head-signature.long_mean", "head-signature.trojan_signature")
+
+
+@pytest.fixture(autouse=True)
+def _measures_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Watchdog, "__call__", lambda _, settings, watch: here(settings, watch))
 
 
 @pytest.fixture(scope="session")

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import os
-import stat
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeAlias, final
 
 from modelscan_bd.audit import packed, pickles, recognise, safetensors, torchscript
-from modelscan_bd.audit.ledger import OVER_BUDGET, Exhausted, Ledger
-from modelscan_bd.audit.reading import UNREADABLE
+from modelscan_bd.audit.data import Data, read
+from modelscan_bd.audit.ledger import Exhausted, Ledger
 from modelscan_bd.audit.remark import Budget, Remark
+from modelscan_bd.audit.rules import OVER_BUDGET, UNREADABLE
 from modelscan_bd.audit.zips import Members, Zip, is_zip
-from modelscan_bd.errors import UnreadableModel, UsageError
 from modelscan_bd.grades import Severity
 
-Format: TypeAlias = Callable[[bytes, str, Budget], Iterable[Remark] | None]
+Format: TypeAlias = Callable[[Data, str, Budget], Iterable[Remark] | None]
 Kind: TypeAlias = Callable[[Mapping[str, bytes], str, Budget], Iterable[Remark] | None]
 
 _FORMATS: tuple[Format, ...] = (safetensors.remarks, recognise.remarks)
@@ -27,41 +25,26 @@ _KINDS_OF_ZIP: tuple[Kind, ...] = (torchscript.remarks, recognise.archive_remark
 
 def audit(path: Path, budget: Budget = _USUAL) -> tuple[Remark, ...]:
     """Remarks upon a file, the gravest first. Raises UsageError where there is no such file."""
-    return examine(_read(path, budget), budget, path)
+    return examine(read(path, budget), budget, path)
 
 
-def examine(data: bytes, budget: Budget = _USUAL, path: Path | None = None) -> tuple[Remark, ...]:
+def examine(data: Data, budget: Budget = _USUAL, path: Path | None = None) -> tuple[Remark, ...]:
     """Remarks upon a file's bytes. With `path`, files beside it that it names are looked at too."""
     ledger = Ledger(budget, len(data))
-    _Reader(ledger, path).look(data, "")
+    Contents(ledger, path).look(data, "")
     return ledger.close()
-
-
-def _read(path: Path, budget: Budget) -> bytes:
-    # O_NONBLOCK: opening a named pipe must not wait for its other end
-    try:
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-        with os.fdopen(descriptor, "rb") as file:
-            status = os.fstat(descriptor)
-            if not stat.S_ISREG(status.st_mode):
-                raise UsageError(f"{path} is not a regular file", remedy="Name a model file.")
-            if status.st_size > budget.file:
-                raise UnreadableModel(f"{path} has more than the {budget.file / 2**30:.1f} GiB allowed")
-            return file.read(status.st_size)
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
 @final
 @dataclass(frozen=True)
-class _Reader:
+class Contents:
     """Reads contents within contents, `depth` of them."""
 
     ledger: Ledger
     path: Path | None
     depth: int = 0
 
-    def look(self, data: bytes, place: str) -> None:
+    def look(self, data: Data, place: str) -> None:
         """All remarks upon one content. A budget that is used up ends the whole audit, and is told here."""
         if self.depth > self.ledger.budget.nesting:
             message = f"Files lie in files more than {self.ledger.budget.nesting} deep; those were not looked at."
@@ -78,8 +61,8 @@ class _Reader:
         if not known and not self.depth:
             self.ledger.note(UNREADABLE, Severity.MEDIUM, "The file is of no format that bdscan knows.", place)
 
-    def _read_as_each(self, data: bytes, place: str) -> bool:
-        inside = _Reader(self.ledger, None, self.depth + 1).look
+    def _read_as_each(self, data: Data, place: str) -> bool:
+        inside = Contents(self.ledger, None, self.depth + 1).look
         if pickles.is_pickle(data):
             pickles.audit(data, place, self.ledger, inside)
             known = True
@@ -89,8 +72,8 @@ class _Reader:
         known |= packed.audit(data, place, self.ledger, inside)
         return known or self._read_others(data, place)
 
-    def _read_zip(self, data: bytes, place: str) -> bool:
-        archive = Zip(data, place, self.ledger, _Reader(self.ledger, None, self.depth + 1).look)
+    def _read_zip(self, data: Data, place: str) -> bool:
+        archive = Zip(data, place, self.ledger, Contents(self.ledger, None, self.depth + 1).look)
         if not archive.audit():
             return False
         for kind in _KINDS_OF_ZIP:
@@ -100,20 +83,20 @@ class _Reader:
                 break
         return True
 
-    def _read_others(self, data: bytes, place: str) -> bool:
-        for read in (self._read_onnx, *_FORMATS):
-            found = read(data, place, self.ledger.budget)
+    def _read_others(self, data: Data, place: str) -> bool:
+        for remarks in (self._read_onnx, *_FORMATS):
+            found = remarks(data, place, self.ledger.budget)
             if found is not None:
                 self._add(found)
                 return True
         return False
 
-    def _read_onnx(self, data: bytes, place: str, budget: Budget) -> Iterable[Remark] | None:
-        if not recognise.is_onnx(data):
+    def _read_onnx(self, data: Data, place: str, budget: Budget) -> Iterable[Remark] | None:
+        if not (recognise.is_onnx(data) or recognise.is_cut_onnx(data)):
             return None
         from modelscan_bd.audit import onnx_model  # takes half a second, which others need not wait for
 
-        return onnx_model.remarks(data, place, budget, self.path)
+        return onnx_model.all_remarks(bytes(data), place, budget, self.path)
 
     def _add(self, remarks: Iterable[Remark]) -> None:
         for remark in remarks:

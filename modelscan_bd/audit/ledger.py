@@ -10,8 +10,6 @@ from typing import final
 from modelscan_bd.audit.remark import Budget, Remark
 from modelscan_bd.grades import Confidence, Severity
 
-OVER_BUDGET = "BD906"
-
 
 class Exhausted(Exception):
     """A budget is used up. What was seen until then counts; the rest was not looked at, and that is a remark too."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 from modelscan_bd.audit.values import Call, Items, Name, Stored, Value
@@ -10,13 +11,38 @@ _WIDTHS = {
     **dict.fromkeys(["Double", "Long", "ComplexFloat"], 8),
     **dict.fromkeys(["Float", "Int", "QInt32"], 4),
     **dict.fromkeys(["Half", "BFloat16", "Short"], 2),
+    **dict.fromkeys(["Char", "Byte", "Bool", "Untyped", "QInt8", "QUInt8", "QUInt4x2", "QUInt2x4"], 1),
     "ComplexDouble": 16,
 }
+_KINDS = frozenset(f"{kind}Storage" for kind in _WIDTHS)
+
+
+def is_storage_kind(value: Value) -> bool:
+    return isinstance(value, Name) and value.name in _KINDS and value.full.startswith("torch.")
+
+
+def size(stored: Stored) -> int:
+    """Bytes of all its numbers."""
+    return stored.elements * width(stored)
 
 
 def width(stored: Stored) -> int:
     """Bytes of one number."""
-    return _WIDTHS.get(stored.kind.removesuffix("Storage"), 1)
+    return _WIDTHS[stored.kind.removesuffix("Storage")]
+
+
+def array_size(state: Value) -> tuple[int, bool] | None:
+    """Bytes that follow joblib's wrapper of an array in the stream, and whether padding precedes them.
+
+    None where they are no numbers but a pickle of their own.
+    """
+    fields = dict(pair for pair in state.pairs if isinstance(pair[0], str)) if isinstance(state, Items) else {}
+    dtype, shape = fields.get("dtype"), fields.get("shape")
+    kind = dtype.args[0] if isinstance(dtype, Call) and isinstance(dtype.args, tuple) and dtype.args else None
+    each = itemsize(kind)
+    if each is None or not isinstance(shape, tuple) or not all(map(is_count, shape)):
+        return None
+    return each * math.prod(shape[:64]), "numpy_array_alignment_bytes" in fields
 
 
 def itemsize(kind: Value) -> int | None:
@@ -33,10 +59,6 @@ def holds_items(value: Value) -> bool:
 
 def _filled_list(value: Value) -> bool:
     return isinstance(value, list) and bool(value)
-
-
-def full_name(value: Value) -> str | None:
-    return value.full if isinstance(value, Name) else None
 
 
 def is_count(value: Value) -> bool:

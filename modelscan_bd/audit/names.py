@@ -1,4 +1,7 @@
-"""What a name is to whoever imports it, by the list in `rules/pickled_names.csv`. What is not listed is denied."""
+"""What a name is to whoever imports it, by the list in `rules/pickled_names.csv`. What is not listed is denied.
+
+Audit and loader go by the same list. Its third column is the loader's: what bdscan has torch rebuild.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,10 @@ import functools
 import re
 import sys
 from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
+from dataclasses import dataclass
 from enum import StrEnum
 from importlib.resources import files
+from typing import final
 
 _LIST = "pickled_names.csv"
 LONGEST = 300  # characters: no library has longer names, and they would cost time
@@ -32,6 +37,23 @@ class Grade(StrEnum):
     UNKNOWN = "unknown"
 
 
+class Rebuilt(StrEnum):
+    """Whether torch's restricted unpickler is to rebuild what has a name."""
+
+    KNOWN = "known"  # yes, as it would by itself
+    TOLD = "told"  # yes, once it is told to
+    NOT = ""
+
+
+@final
+@dataclass(frozen=True)
+class Entry:
+    """What the list says of a name."""
+
+    grade: Grade
+    rebuilt: Rebuilt = Rebuilt.NOT
+
+
 def modern(module: str, name: str) -> tuple[str, str]:
     """The name in Python 3 of what protocol 2 wrote under its name in Python 2."""
     if (module, name) in NAME_MAPPING:
@@ -39,20 +61,24 @@ def modern(module: str, name: str) -> tuple[str, str]:
     return IMPORT_MAPPING.get(module, module), name
 
 
-@functools.lru_cache(maxsize=4096)
 def grade(full: str) -> Grade:
+    return entry(full).grade
+
+
+@functools.lru_cache(maxsize=4096)
+def entry(full: str) -> Entry:
     """The first entry of the list that fits. A class of a library begins with a capital."""
     if len(full) > LONGEST:
-        return Grade.UNKNOWN
+        return Entry(Grade.UNKNOWN)
     last = full.rpartition(".")[2].lstrip("_")
     exact, patterns = _entries()
     if full in exact:
         return exact[full]
     for pattern, given in patterns:
-        if pattern.fullmatch(full) and (given is Grade.CODE or last[:1].isupper()):
+        if pattern.fullmatch(full) and (given.grade is Grade.CODE or last[:1].isupper()):
             return given
     # a default for the standard library: what is not allowed there reaches files, processes or the interpreter
-    return Grade.CODE if full.partition(".")[0] in _STANDARD else Grade.UNKNOWN
+    return Entry(Grade.CODE if full.partition(".")[0] in _STANDARD else Grade.UNKNOWN)
 
 
 def reaches(full: str) -> bool:
@@ -62,9 +88,9 @@ def reaches(full: str) -> bool:
 
 
 @functools.cache
-def _entries() -> tuple[dict[str, Grade], list[tuple[re.Pattern[str], Grade]]]:
-    text = (files("modelscan_bd.rules") / _LIST).read_text(encoding="utf-8")
-    rows = [(row["name"], Grade(row["grade"])) for row in csv.DictReader(text.splitlines())]
+def _entries() -> tuple[dict[str, Entry], list[tuple[re.Pattern[str], Entry]]]:
+    lines = (files("modelscan_bd.rules") / _LIST).read_text(encoding="utf-8").splitlines()
+    rows = [(row["name"], Entry(Grade(row["grade"]), Rebuilt(row["rebuilt"] or ""))) for row in csv.DictReader(lines)]
     exact = {name: given for name, given in rows if "*" not in name}
     return exact, [(_pattern(name), given) for name, given in rows if "*" in name]
 

@@ -8,7 +8,7 @@ import onnx
 
 from modelscan_bd.audit.onnx_walk import called, joined, scopes
 from modelscan_bd.audit.remark import Remark
-from modelscan_bd.audit.texts import remarks as said
+from modelscan_bd.audit.sayings import remarks as said
 from modelscan_bd.grades import Severity
 
 _OF_EXPORTERS = ("pkg.", "namespace")  # stack traces and the like, which hold lines of Python
@@ -29,4 +29,4 @@ def remarks(model: onnx.ModelProto, name: str) -> Iterator[Remark]:
 
 def _small_print(text: str, name: str, place: str) -> Iterator[Remark]:
     """Exporters keep lines of the network's source here: only what looks like an attack is worth a word."""
-    yield from said(text, "BD926", f"comment in {name}", place, most=Severity.LOW, least=Severity.LOW)
+    yield from said(text, "BD926", f"comment in {name}", place, source=True, least=Severity.LOW)

@@ -9,10 +9,16 @@ from __future__ import annotations
 import codecs
 import pickletools
 import struct
+import sys
 from collections.abc import Callable, Iterator
 from typing import Final, TypeAlias, final
 
+from modelscan_bd.audit.data import Data
+
 Literal: TypeAlias = "bool | int | float | str | bytes | tuple[str, str] | Unclear | None"
+
+
+_DIGITS: Final = 2**16  # of a number that is written out; Python itself takes fewer
 
 
 @final
@@ -34,7 +40,7 @@ class Broken(Exception):
         self.cut = cut
 
 
-def opcodes(data: bytes, position: int) -> Iterator[tuple[str, Literal, int]]:
+def opcodes(data: Data, position: int) -> Iterator[tuple[str, Literal, int]]:
     """Name, argument and position of each opcode up to and with STOP. Raises Broken."""
     size = len(data)
     while True:
@@ -43,19 +49,19 @@ def opcodes(data: bytes, position: int) -> Iterator[tuple[str, Literal, int]]:
         entry = _TABLE.get(data[position])
         if entry is None:
             raise Broken(f"it holds the unknown opcode 0x{data[position]:02x} at byte {position}")
-        name, layout, decode = entry
+        name, layout, decode, most = entry
         if layout == 0:
             yield name, None, position
             position += 1
         else:
             start, stop, following = _extent(data, position + 1, layout)
-            yield name, decode(data[start:stop]), position
+            yield name, decode(data[start : min(stop, start + most)]), position
             position = following
         if name == "STOP":
             return
 
 
-def _extent(data: bytes, position: int, layout: int) -> tuple[int, int, int]:
+def _extent(data: Data, position: int, layout: int) -> tuple[int, int, int]:
     """Where an argument starts and stops, and where the next opcode is."""
     if layout > 0:
         start, stop = position, position + layout
@@ -76,13 +82,13 @@ def _extent(data: bytes, position: int, layout: int) -> tuple[int, int, int]:
     return start, _within(stop, data), stop
 
 
-def _line(data: bytes, start: int, position: int) -> tuple[int, int, int]:
+def _line(data: Data, start: int, position: int) -> tuple[int, int, int]:
     """A last line without its end counts: unpicklers take it, less one byte, and run what it names."""
     end = data.find(b"\n", position)
     return (start, end, end + 1) if end >= 0 else (start, max(position, len(data) - 1), len(data))
 
 
-def _within(stop: int, data: bytes) -> int:
+def _within(stop: int, data: Data) -> int:
     if stop > len(data):
         raise Broken("it is cut off in the middle of a value", cut=True)
     return stop
@@ -93,8 +99,10 @@ def _within(stop: int, data: bytes) -> int:
 
 def _whole(raw: bytes) -> Literal:
     """As C reads it: any base. More digits than Python allows stay unclear."""
+    if raw in _TRUTHS:
+        return _TRUTHS[raw]
     try:
-        return int(raw.strip().rstrip(b"L"), 0)
+        return int(raw.strip().rstrip(b"L"), 0) if len(raw) <= _DIGITS else UNCLEAR
     except ValueError:
         return UNCLEAR
 
@@ -108,7 +116,7 @@ def _index(raw: bytes) -> Literal:
 
 def _decimal(raw: bytes) -> Literal:
     try:
-        return float(raw)
+        return float(raw) if len(raw) <= _DIGITS else UNCLEAR
     except ValueError:
         return UNCLEAR
 
@@ -131,7 +139,10 @@ def _escaped(raw: bytes) -> Literal:
 
 
 def _utf8(raw: bytes) -> Literal:
-    return raw.decode("utf-8", "surrogateescape")
+    try:
+        return raw.decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError:
+        return UNCLEAR
 
 
 def _pair(raw: bytes) -> Literal:
@@ -147,6 +158,7 @@ def _signed(raw: bytes) -> Literal:
     return int.from_bytes(raw, "little", signed=True)
 
 
+_TRUTHS = {b"00": False, b"01": True}  # before protocol 2 had opcodes of their own
 _LINE, _TWO_LINES = pickletools.UP_TO_NEWLINE, -9
 _COUNTS = {
     pickletools.TAKEN_FROM_ARGUMENT1: "<B",
@@ -176,11 +188,13 @@ _DECODERS: dict[str, Callable[[bytes], Literal]] = {
 }
 
 
-def _entry(opcode: pickletools.OpcodeInfo) -> tuple[str, int, Callable[[bytes], Literal]]:
+def _entry(opcode: pickletools.OpcodeInfo) -> tuple[str, int, Callable[[bytes], Literal], int]:
+    """Name, layout, decoder, and how many bytes of the argument the decoder may have."""
     layout = 0 if opcode.arg is None else opcode.arg.n
     if opcode.name in ("GLOBAL", "INST"):
         layout = _TWO_LINES
-    return opcode.name, layout, _DECODERS.get(opcode.name, _little)
+    decode = _DECODERS.get(opcode.name, _little)
+    return opcode.name, layout, decode, _DIGITS + 1 if decode in (_whole, _index, _decimal) else sys.maxsize
 
 
 _TABLE = {ord(opcode.code): _entry(opcode) for opcode in pickletools.opcodes}

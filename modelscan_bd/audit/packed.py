@@ -6,18 +6,17 @@ import io
 import re
 import tarfile
 from collections.abc import Iterator
-from typing import Final
+from typing import Any, Final
 
 from modelscan_bd.audit import pickles, unpack
-from modelscan_bd.audit.ledger import OVER_BUDGET, Ledger
+from modelscan_bd.audit.data import Data, Mapped, is_blank
+from modelscan_bd.audit.ledger import Ledger
 from modelscan_bd.audit.paths import leaves
-from modelscan_bd.audit.pickles import HIDDEN, Look
-from modelscan_bd.audit.reading import UNREADABLE
+from modelscan_bd.audit.pickles import Look
+from modelscan_bd.audit.rules import HIDDEN, LEAVES, OVER_BUDGET, UNREADABLE, WRAPPED
 from modelscan_bd.audit.tell import shown
-from modelscan_bd.audit.zips import LEAVES
 from modelscan_bd.grades import Severity
 
-WRAPPED: Final = "BD908"
 _STREAMS: Final = ((b"\x1f\x8b\x08", "gzip"), (b"BZh", "bzip2"), (b"\xfd7zXZ\0", "xz"), (b"]\0\0", "lzma"))
 _CLOSED: Final = (
     (b"7z\xbc\xaf\x27\x1c", "7-Zip"),
@@ -26,15 +25,18 @@ _CLOSED: Final = (
     (b"Rar!\x1a\x07", "RAR"),
 )
 _TAR_ERRORS = (tarfile.TarError, ValueError, EOFError, OSError, IndexError, OverflowError, RecursionError, MemoryError)
+_EXTENDED: Final = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE)
+_MOST_EXTENDED: Final = 2**13  # bytes of a header that describes the next member; they are some hundreds
 _FIRST: Final = 2**12  # bytes that must inflate before a stream without a name of its own is taken for one
 
 
-def audit(data: bytes, place: str, ledger: Ledger, look: Look) -> bool:
+def audit(data: Data, place: str, ledger: Ledger, look: Look) -> bool:
     """Remarks upon what is wrapped here. False where the content is none of these."""
     for magic, name in _CLOSED:
         if data.startswith(magic):
-            message = f"The content is packed as {name}, which bdscan does not open: nothing in it was looked at."
+            message = f"The content is packed as {name}, which bdscan does not open."
             ledger.note(WRAPPED, Severity.MEDIUM, message, place)
+            pickles.search(data, len(magic), len(data), place, ledger)  # members may be stored as they are
             return True
     if data.startswith(b"\x93NUMPY"):
         _audit_array(data, place, ledger, look)
@@ -51,7 +53,7 @@ def audit(data: bytes, place: str, ledger: Ledger, look: Look) -> bool:
 # ---------------------------------------------------------------- compressed streams
 
 
-def _stream(data: bytes) -> str | None:
+def _stream(data: Data) -> str | None:
     for magic, name in _STREAMS:
         if data.startswith(magic):
             return name
@@ -64,7 +66,7 @@ def _stream(data: bytes) -> str | None:
     return None
 
 
-def _audit_stream(data: bytes, kind: str, place: str, ledger: Ledger, look: Look) -> None:
+def _audit_stream(data: Data, kind: str, place: str, ledger: Ledger, look: Look) -> None:
     """Streams of one kind may follow each other and are then one content; what else follows is told."""
     inner = "/".join(filter(None, [place, f"{kind} stream"]))
     ledger.note(WRAPPED, Severity.INFO, f"The content is packed as {kind}; what is in it was looked at.", place)
@@ -88,7 +90,7 @@ def _audit_stream(data: bytes, kind: str, place: str, ledger: Ledger, look: Look
         if _stream(data[position : position + _FIRST]) != kind:
             break
         ledger.enter()
-    if data[position:].strip(b"\0") and position:
+    if position and not is_blank(data, position, len(data)):
         message = f"{len(data) - position} bytes follow the end of the packed content."
         ledger.note(HIDDEN, Severity.MEDIUM, message, place)
         look(data[position:], f"{inner}, byte {position}")
@@ -98,7 +100,7 @@ def _audit_stream(data: bytes, kind: str, place: str, ledger: Ledger, look: Look
 # ---------------------------------------------------------------- tar
 
 
-def _is_old_tar(data: bytes) -> bool:
+def _is_old_tar(data: Data) -> bool:
     """Archives from before `ustar` have nothing but a checksum."""
     if len(data) < 512 or not data[0]:
         return False
@@ -109,7 +111,7 @@ def _is_old_tar(data: bytes) -> bool:
     return True
 
 
-def _audit_tar(data: bytes, place: str, ledger: Ledger, look: Look) -> None:
+def _audit_tar(data: Data, place: str, ledger: Ledger, look: Look) -> None:
     for member in _tar_members(data, place, ledger):
         inner = "/".join(filter(None, [place, shown(member.name, 120)]))
         if why := leaves(member.name):
@@ -125,9 +127,10 @@ def _audit_tar(data: bytes, place: str, ledger: Ledger, look: Look) -> None:
                 pickles.search(content, 0, len(content), inner, ledger)
 
 
-def _tar_members(data: bytes, place: str, ledger: Ledger) -> Iterator[tarfile.TarInfo]:
+def _tar_members(data: Data, place: str, ledger: Ledger) -> Iterator[tarfile.TarInfo]:
     try:
-        with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as archive:
+        file = data if isinstance(data, Mapped) else io.BytesIO(data)
+        with tarfile.open(fileobj=file, mode="r:", tarinfo=_watched(ledger)) as archive:
             while (member := archive.next()) is not None:
                 ledger.enter()
                 yield member
@@ -135,20 +138,35 @@ def _tar_members(data: bytes, place: str, ledger: Ledger) -> Iterator[tarfile.Ta
         ledger.note(UNREADABLE, Severity.MEDIUM, f"The tar archive is damaged ({str(error)[:80]}).", place)
 
 
+def _watched(ledger: Ledger) -> type[tarfile.TarInfo]:
+    """Headers that let no time pass unseen. Some releases of Python take its square for long ones (CVE-2024-6232)."""
+
+    class Watched(tarfile.TarInfo):
+        @classmethod
+        def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Any:
+            ledger.tick()
+            found = super().frombuf(buf, encoding, errors)
+            if found.type in _EXTENDED and found.size > _MOST_EXTENDED:
+                raise tarfile.ReadError(f"a header of {found.size} bytes")
+            return found
+
+    return Watched
+
+
 # ---------------------------------------------------------------- NumPy
 
 
-def _audit_array(data: bytes, place: str, ledger: Ledger, look: Look) -> None:
+def _audit_array(data: Data, place: str, ledger: Ledger, look: Look) -> None:
     """An array of objects is a pickle behind a header. The header is Python text: only its letters are asked."""
     wide = data[6:7] not in (b"\x01",)
     start = 12 if wide else 10
     length = int.from_bytes(data[8:start], "little")
-    header, content = data[start : start + length], data[start + length :]
+    header, start = data[start : start + length], start + length
     described = re.search(rb"descr.*", header, re.DOTALL)
     if described and (b"O" in described[0] or b"object" in described[0] or b"\\" in described[0]):
         message = "The array holds objects, which NumPy can only read by unpickling them."
         ledger.note(WRAPPED, Severity.LOW, message, place)
-        if pickles.is_pickle(content):
-            pickles.audit(content, place, ledger, look)
+        if pickles.is_pickle(data[start : start + 2]):
+            pickles.audit(data[start:], place, ledger, look)
             return
-    pickles.probe(content, place, ledger, look)
+    pickles.probe(data, place, ledger, look, start)

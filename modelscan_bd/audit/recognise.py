@@ -7,7 +7,8 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import final
 
-from modelscan_bd.audit.protobuf import outermost
+from modelscan_bd.audit.data import Data
+from modelscan_bd.audit.protobuf import cut_short, outermost
 from modelscan_bd.audit.remark import Budget, Remark
 from modelscan_bd.errors import UnsupportedModel
 from modelscan_bd.grades import Confidence, Severity
@@ -15,6 +16,8 @@ from modelscan_bd.grades import Confidence, Severity
 _EXPORT = "Export the network to ONNX, or save its state_dict as safetensors."
 _UNPACK = "Unpack it and scan the model inside."
 _AGAIN = "Name the model file itself; if this should be one, download it again."
+_GRAPH, _FIELDS_OF_ONNX = 7, frozenset({1, 2, 3, 4, 5, 6, 7, 8, 14, 20, 25, 26})
+_TAGS_IN_GRAPH = frozenset(number << 3 | 2 for number in (1, 2, 5, 10, 11, 12, 13, 14, 15))
 _READ_HEAD = 4096  # bytes that show whether a file is text
 
 
@@ -96,7 +99,7 @@ _DANGERS = (
 )
 
 
-def foreign(data: bytes) -> Foreign | None:
+def foreign(data: Data) -> Foreign | None:
     """The format of a file that bdscan does not read; None for what it reads, and for what nobody knows."""
     if not data:
         return Foreign(what="empty", remedy="Download or export it again.", is_model=False)
@@ -111,7 +114,7 @@ def foreign(data: bytes) -> Foreign | None:
     return _protobuf(data) or _flatbuffer(data)
 
 
-def text(data: bytes) -> Foreign | None:
+def text(data: Data) -> Foreign | None:
     """The same for text, asked only once all else is excluded: old pickles are text too."""
     if not is_text(data[:_READ_HEAD]):
         return None
@@ -142,14 +145,21 @@ def archive(names: Collection[str]) -> Foreign | None:
     return Foreign(what=what, remedy="Export the original network to ONNX, or save its state_dict as safetensors.")
 
 
-def is_onnx(data: bytes) -> bool:
+def is_onnx(data: Data) -> bool:
     """Whether the outermost layer is that of an ONNX model: a graph, and a version or operator sets."""
     fields = outermost(data)
     versioned = fields.get(1) == 0 or fields.get(8) == 2
     return versioned and fields.get(7) == 2 and fields.get(1, 0) == 0 and fields.get(8, 2) == 2
 
 
-def is_safetensors(data: bytes) -> bool:
+def is_cut_onnx(data: Data) -> bool:
+    """Whether the bytes are the beginning of an ONNX model: they end in the middle of its graph."""
+    fields, inside = cut_short(data)
+    known = fields.get(1) == 0 and next(reversed(fields), 0) == _GRAPH and fields.keys() <= _FIELDS_OF_ONNX
+    return known and data[inside] in _TAGS_IN_GRAPH
+
+
+def is_safetensors(data: Data) -> bool:
     """A JSON table behind its length, whose last four bytes are zero as a pickle's at this place are not."""
     return data[8:9] == b"{" and (data[4:8] == bytes(4) or data[0] != 0x80)
 
@@ -162,7 +172,7 @@ def is_text(head: bytes) -> bool:
     return all(character.isprintable() or character.isspace() for character in decoded)
 
 
-def remarks(data: bytes, place: str, budget: Budget) -> Iterator[Remark] | None:
+def remarks(data: Data, place: str, budget: Budget) -> Iterator[Remark] | None:
     """Names the format of a file that bdscan does not read, and what in it could run; None for all others.
 
     Texts and empty files inside archives are nothing to speak of.
@@ -193,7 +203,7 @@ def _remarks(found: Foreign, place: str) -> Iterator[Remark]:
         yield Remark(rule="BD933", severity=Severity.MEDIUM, confidence=Confidence.MEDIUM, message=message, place=place)
 
 
-def _protobuf(data: bytes) -> Foreign | None:
+def _protobuf(data: Data) -> Foreign | None:
     fields = outermost(data)
     if not fields or is_onnx(data):
         return None
@@ -212,7 +222,7 @@ def _protobuf(data: bytes) -> Foreign | None:
     return Foreign(what=what, remedy=_EXPORT, dangers=_dangers(data)) if what else None
 
 
-def _flatbuffer(data: bytes) -> Foreign | None:
+def _flatbuffer(data: Data) -> Foreign | None:
     """MNN writes FlatBuffers without a name of their own; the tool's name is among the first or last strings."""
     root = int.from_bytes(data[:4], "little")
     if not 8 <= root <= 256 or len(data) < root + 4:
@@ -228,5 +238,5 @@ def _flatbuffer(data: bytes) -> Foreign | None:
     return None
 
 
-def _dangers(data: bytes) -> tuple[str, ...]:
+def _dangers(data: Data) -> tuple[str, ...]:
     return tuple(what for sign, what in _DANGERS if re.search(sign, data))

@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, final
 
-from modelscan_bd.audit import texts
+from modelscan_bd.audit import sayings
+from modelscan_bd.audit.data import Data
 from modelscan_bd.audit.fault import Fault
 from modelscan_bd.audit.recognise import is_safetensors
 from modelscan_bd.audit.remark import Budget, Remark
@@ -35,13 +36,13 @@ class Header:
     start: int
 
 
-def remarks(data: bytes, place: str, budget: Budget) -> Iterator[Remark] | None:
+def remarks(data: Data, place: str, budget: Budget) -> Iterator[Remark] | None:
     """None where the bytes are no safetensors file."""
     del budget  # the header's limit is stricter
     return _remarks(data, place or "the file", place) if is_safetensors(data) else None
 
 
-def header(data: bytes, name: str) -> Header:
+def header(data: Data, name: str) -> Header:
     """Raises UnreadableModel where the table is cut short, too long or no table at all."""
     length = int.from_bytes(data[:8], "little")
     if length > _MOST_HEADER or 8 + length > len(data):
@@ -118,7 +119,7 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return table
 
 
-def _remarks(data: bytes, name: str, place: str) -> Iterator[Remark]:
+def _remarks(data: Data, name: str, place: str) -> Iterator[Remark]:
     try:
         read = header(data, name)
     except UnreadableModel as error:
@@ -128,4 +129,6 @@ def _remarks(data: bytes, name: str, place: str) -> Iterator[Remark]:
     yield from (fault.remark for fault in faults(read, name, len(data)))
     for key, value in read.metadata.items() if isinstance(read.metadata, dict) else ():
         if isinstance(value, str):
-            yield from texts.remarks(f"{key} = {value}", "BD931", f"metadata of {name}", f"__metadata__, {shown(key)}")
+            yield from sayings.remarks(
+                f"{key} = {value}", "BD931", f"metadata of {name}", f"__metadata__, {shown(key)}"
+            )

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from modelscan_bd.audit import recognise, texts
+from modelscan_bd.audit import recognise, sayings
 from modelscan_bd.audit.remark import Budget, Remark
 from modelscan_bd.audit.texts import shown
 from modelscan_bd.grades import Confidence, Severity
@@ -75,7 +75,7 @@ def _remarks(members: Mapping[str, bytes], found: recognise.Foreign, place: str)
             yield from _table_remarks(members[name][: _MOST_SOURCE + 1], inner)
         elif end.startswith("extra/"):
             text = members[name][:_MOST_SOURCE].decode("utf-8", "replace")
-            yield from texts.remarks(text, "BD936", "extra file", inner)
+            yield from sayings.remarks(text, "BD936", "extra file", inner)
         yield from _native(end, members, name, inner)
 
 

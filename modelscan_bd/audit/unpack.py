@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final, Protocol, final, runtime_checkable
 
+from modelscan_bd.audit.data import Data
 from modelscan_bd.audit.ledger import Ledger
 
 _STEP: Final = 2**18  # bytes in, and bytes out
@@ -85,7 +86,7 @@ class Stream:
     """What `data[start:stop]` inflates to, in parts. Iterating raises one of ERRORS where it is damaged."""
 
     source: Inflater
-    data: bytes
+    data: Data
     start: int
     stop: int
     ledger: Ledger

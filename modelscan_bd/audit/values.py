@@ -5,15 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias, final
 
+from modelscan_bd.audit.names import Grade
+
 
 @final
 @dataclass(frozen=True)
 class Name:
-    """What a pickle asks to import."""
+    """What a pickle asks to import, as Python 3 calls it, and where it asks first."""
 
-    module: str
     name: str
     full: str
+    grade: Grade
+    position: int
 
 
 @final
@@ -32,7 +35,9 @@ class Call:
     function: Value
     args: Value
     new: bool
-    items: Items = field(default_factory=Items)
+    position: int
+    items: Items = field(default_factory=Items)  # put into it later
+    states: list[tuple[Value, int]] = field(default_factory=list)  # given to it later, and where
 
 
 @final
@@ -43,6 +48,7 @@ class Stored:
     key: str
     kind: str
     elements: int
+    whole: bool = True  # not a view of another storage
 
 
 Value: TypeAlias = Any  # bool, int, float, str, bytes, None, list, tuple, Items, Name, Call, Stored, Unclear

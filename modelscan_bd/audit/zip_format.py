@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, final
 
+from modelscan_bd.audit.data import Data
 from modelscan_bd.audit.ledger import Ledger
+from modelscan_bd.audit.paths import LONGEST
 
 _LOCAL, _CENTRAL, _END = struct.Struct("<4s5H3L2H"), struct.Struct("<4s6H3L5H2L"), struct.Struct("<4s4H2LH")
 _END64, _LOCATOR = struct.Struct("<4sQ2H2L4Q"), struct.Struct("<4sLQL")
@@ -22,7 +25,7 @@ DESCRIBED_LATER, UTF8 = 0x8, 0x800  # general-purpose flags
 class Header:
     """What one of the two headers says of a member."""
 
-    raw: bytes  # the name
+    raw: bytes  # the name, as far as it is looked at
     flags: int
     method: int
     crc: int
@@ -32,7 +35,7 @@ class Header:
     start: int = 0  # where the data are; of local headers only
     mode: int = 0  # Unix permissions and kind; of the directory only
 
-    @property
+    @functools.cached_property
     def name(self) -> str:
         return self.raw.decode("utf-8" if self.flags & UTF8 else "cp437", "backslashreplace")
 
@@ -40,16 +43,17 @@ class Header:
 @final
 @dataclass(frozen=True, kw_only=True)
 class Directory:
-    """One directory, and how it was found. `shift` is what its offsets lack, as where bytes were put before it."""
+    """One directory. Its headers say where members are in the file, whatever was put before the archive."""
 
     start: int
     stop: int  # of the directory's own records
     end: int  # of the whole archive, with its comment
     comment: bytes
     headers: tuple[Header, ...]
+    agrees: bool  # that it is where the end record says, and as long
 
 
-def directories(data: bytes, ledger: Ledger) -> list[Directory]:
+def directories(data: Data, ledger: Ledger) -> list[Directory]:
     """All that any reader could take for the directory: from each end record, by its offset and by its size.
 
     The first is what most readers take.
@@ -59,16 +63,22 @@ def directories(data: bytes, ledger: Ledger) -> list[Directory]:
     floor = max(0, len(data) - _COMMENT - 2 * _END.size)
     while (position := data.rfind(END, floor, position)) >= 0:
         if position + _END.size <= len(data):
-            for start, shift, end in _starts(data, position):
+            for start, shift, size, end in _starts(data, position):
                 if (start, shift) not in found:
                     headers, stop = _headers(data, start, shift, ledger)
-                    comment = data[position + _END.size : end]
-                    found[start, shift] = Directory(start=start, stop=stop, end=end, comment=comment, headers=headers)
+                    found[start, shift] = Directory(
+                        start=start,
+                        stop=stop,
+                        end=end,
+                        comment=data[position + _END.size : end],
+                        headers=headers,
+                        agrees=shift == 0 and stop - start == size,
+                    )
     return list(found.values())
 
 
-def _starts(data: bytes, position: int) -> Iterator[tuple[int, int, int]]:
-    """Where the directory of one end record may start, what its offsets then lack, and where the archive ends."""
+def _starts(data: Data, position: int) -> Iterator[tuple[int, int, int, int]]:
+    """Where the directory of one end record may start, what its offsets then lack, its size, and the archive's end."""
     *_, size, offset, length = _END.unpack_from(data, position)
     stop = position
     if position >= _LOCATOR.size and data[position - _LOCATOR.size :].startswith(b"PK\x06\x07"):
@@ -80,10 +90,10 @@ def _starts(data: bytes, position: int) -> Iterator[tuple[int, int, int]]:
     end = position + _END.size + length
     for start in dict.fromkeys([offset, stop - size]):
         if 0 <= start <= len(data) and (data[start : start + 4] == CENTRAL or (size == 0 and start == stop)):
-            yield start, start - offset, end
+            yield start, start - offset, size, end
 
 
-def _headers(data: bytes, position: int, shift: int, ledger: Ledger) -> tuple[tuple[Header, ...], int]:
+def _headers(data: Data, position: int, shift: int, ledger: Ledger) -> tuple[tuple[Header, ...], int]:
     headers = []
     while data[position : position + 4] == CENTRAL and position + _CENTRAL.size <= len(data):
         ledger.enter()
@@ -95,7 +105,7 @@ def _headers(data: bytes, position: int, shift: int, ledger: Ledger) -> tuple[tu
         size, packed, offset = _wide(more, size, packed, offset)
         headers.append(
             Header(
-                raw=data[start : start + name],
+                raw=data[start : start + min(name, LONGEST + 1)],
                 flags=flags,
                 method=method,
                 crc=crc,
@@ -109,7 +119,7 @@ def _headers(data: bytes, position: int, shift: int, ledger: Ledger) -> tuple[tu
     return tuple(headers), position
 
 
-def local(data: bytes, at: int) -> Header | None:
+def local(data: Data, at: int) -> Header | None:
     """The header in front of a member, or None where there is none."""
     if not 0 <= at <= len(data) - _LOCAL.size or data[at : at + 4] != LOCAL:
         return None
@@ -117,7 +127,7 @@ def local(data: bytes, at: int) -> Header | None:
     start = at + _LOCAL.size
     size, packed, _ = _wide(data[start + name : start + name + extra], size, packed, 0)
     return Header(
-        raw=data[start : start + name],
+        raw=data[start : start + min(name, LONGEST + 1)],
         flags=flags,
         method=method,
         crc=crc,

@@ -36,7 +36,7 @@ def known_models(results: Sequence[Result], book: Rulebook) -> tuple[KnownModel,
 
     A detector's scores are left out for the models that it has learnt from.
     """
-    kinds, keys = groups(), {rule.key for rule in book.measured}
+    kinds, keys = groups(), {rule.key for rule in book.measured} | book.shown.keys()
     found = (_known(result, keys, kinds) for result in countable(results) if _counts(result))
     return tuple(sorted(found, key=lambda model: (model.tier, model.infected, model.name)))
 
@@ -94,7 +94,7 @@ def promised(book: Rulebook, models: Sequence[KnownModel], *, suite: str, date: 
     Where there is but one data set, of configurations. Raises UsageError for too few benign models.
     """
     sort = "data set" if len({model.dataset for model in models}) > 1 else "configuration"
-    seen = protocol.judged(models, SORTS[sort], book.verdict, [rule.key for rule in book.measured])
+    seen = protocol.judged(models, SORTS[sort], book, [rule.key for rule in book.measured])
     tier = Tier.IMAGES if protocol.of_tier(seen, Tier.IMAGES) else Tier.NONE
     return replace(book.verdict, promise=_promise(protocol.of_tier(seen, tier), sort, tier, suite, date))
 

@@ -20,7 +20,7 @@ from modelscan_bd.bench.store import Cell, Setup, Store
 from modelscan_bd.bench.truth import Known, known
 from modelscan_bd.errors import CannotMeasure, UnreadableModel, UnsafeModel, UnsupportedModel, UsageError
 from modelscan_bd.inspection import inspect_all
-from modelscan_bd.scan import prepare, traits
+from modelscan_bd.measuring import prepare, traits
 from modelscan_bd.settings import Settings
 from modelscan_bd.shared import generator
 from modelscan_bd.types import Effort, Evidence, Failure, Silent, Tier

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,11 +53,11 @@ def read(folder: Path, table: Path) -> dict[str, Own]:
 def _own(folder: Path, table: Path, row: Mapping[str, str | None], line: int) -> Own:
     where = f"{table}, line {line}"
     file, images = folder / str(row["file"]), row.get("images")
-    if not file.is_file():
+    if not os.path.isfile(file):  # Path.is_file raises where a name is too long
         raise UsageError(f"{where}: there is no file '{file}'")
     if row["outcome"] not in (Outcome.BENIGN, Outcome.INFECTED):
         raise UsageError(f"{where}: the outcome is '{row['outcome']}'", remedy="Say benign or infected.")
-    if images and not (table.parent / images).is_dir():
+    if images and not os.path.isdir(table.parent / images):
         raise UsageError(f"{where}: there is no folder '{table.parent / images}'")
     with file.open("rb") as content:
         sha256 = hashlib.file_digest(content, "sha256").hexdigest()

@@ -7,15 +7,12 @@ import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
+
+from modelscan_bd.machine import cores as cores
+from modelscan_bd.machine import memory
 
 _KEPT_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(8 << 30)}  # glibc; saves a tenth of the time
-_CONTAINER = Path("/sys/fs/cgroup/memory.max")  # bytes, or "max"
 _LEAST = 2 << 30  # bytes
-
-
-def cores() -> int:
-    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
 def surroundings(threads: int) -> dict[str, str]:
@@ -45,15 +42,6 @@ def leave_with_parent() -> None:
     if parent is not None:
         parent.join()
         os._exit(1)  # in mid-work too: files are written all or nothing
-
-
-def memory() -> int | None:
-    """Bytes that all processes here may have together; None where that cannot be known."""
-    if sys.platform != "linux":
-        return None
-    physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    limit = _CONTAINER.read_text(encoding="ascii").strip() if _CONTAINER.is_file() else ""
-    return min(physical, int(limit)) if limit.isdecimal() else physical
 
 
 def bound_memory(size: int | None) -> None:

@@ -8,6 +8,7 @@ the table at all.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -17,8 +18,9 @@ import numpy as np
 
 from modelscan_bd import comparison, known, stats
 from modelscan_bd.known import KnownModel
+from modelscan_bd.rulebook import Rulebook
 from modelscan_bd.standing import Standing, standing
-from modelscan_bd.types import Severity, Tier, VerdictRule
+from modelscan_bd.types import Severity, Tier
 
 Sort = Callable[[KnownModel], object]
 
@@ -42,6 +44,7 @@ class Seen:
     standing: Standing
     severity: Severity | None  # None: as benign models are
     score: float  # 0..1
+    shown: bool = False  # one score alone says infected
 
 
 @final
@@ -62,14 +65,15 @@ class Rate:
         return round(low, 4), round(high, 4)
 
 
-def judged(models: Iterable[KnownModel], sort: Sort, rule: VerdictRule, scores: Iterable[str]) -> list[Seen]:
+def judged(models: Iterable[KnownModel], sort: Sort, book: Rulebook, scores: Iterable[str]) -> list[Seen]:
     """Every model that has benign ones enough to be compared with, by those of its scores that count."""
     everyone, counting = list(models), frozenset(scores)
-    found = (_seen(model, [m for m in everyone if sort(m) != sort(model)], rule, counting) for model in everyone)
+    found = (_seen(model, [m for m in everyone if sort(m) != sort(model)], book, counting) for model in everyone)
     return [one for one in found if one is not None]
 
 
-def _seen(model: KnownModel, others: Sequence[KnownModel], rule: VerdictRule, counting: frozenset[str]) -> Seen | None:
+def _seen(model: KnownModel, others: Sequence[KnownModel], book: Rulebook, counting: frozenset[str]) -> Seen | None:
+    rule, shown = book.verdict, comparison.is_shown(model, book.shown)
     scores = {key: value for key, value in model.scores.items() if key in counting}
     pool = known.pool(others, model.traits, model.tier, scores.keys(), rule.strata)
     if not scores or comparison.too_few(pool, rule):
@@ -78,8 +82,9 @@ def _seen(model: KnownModel, others: Sequence[KnownModel], rule: VerdictRule, co
     return Seen(
         model=model,
         standing=stands,
-        severity=comparison.grade(stands, rule),
-        score=comparison.suspicion(stands, rule),
+        severity=Severity.HIGH if shown else comparison.grade(stands, rule),
+        score=1.0 if shown else comparison.suspicion(stands, rule),
+        shown=shown,
     )
 
 
@@ -109,9 +114,13 @@ def auroc_interval(seen: Sequence[Seen], kind: str | None, rng: np.random.Genera
 
 
 def sides(seen: Sequence[Seen], kind: str | None = None) -> tuple[list[float], list[float]]:
-    """The mean deviations of benign and of infected models."""
-    benign = [one.standing.together for one in seen if not one.model.infected]
-    return benign, [one.standing.together for one in seen if one.model.infected and kind in (None, one.model.kind)]
+    """The mean deviations of benign and of infected models, beyond all others where one score alone says infected."""
+    benign = [_deviation(one) for one in seen if not one.model.infected]
+    return benign, [_deviation(one) for one in seen if one.model.infected and kind in (None, one.model.kind)]
+
+
+def _deviation(one: Seen) -> float:
+    return math.inf if one.shown else one.standing.together
 
 
 def kinds(seen: Iterable[Seen]) -> tuple[str, ...]:

@@ -120,12 +120,13 @@ class Store:
 
     def results(self, tier: Tier | None = None) -> list[Result]:
         """By model, tier and seed."""
-        rows = self._connection.execute(
-            "SELECT model, sha256, truth, traits, tier, images, seed, detector, status, scores, top, seconds, reason"
-            " FROM cells JOIN models ON model = name WHERE ? IS NULL OR tier = ? ORDER BY model, tier, seed, detector",
-            (tier, tier),
-        )
         try:
+            rows = self._connection.execute(
+                "SELECT model, sha256, truth, traits, tier, images, seed, detector, status, scores, top, seconds,"
+                " reason FROM cells JOIN models ON model = name WHERE ? IS NULL OR tier = ?"
+                " ORDER BY model, tier, seed, detector",
+                (tier, tier),
+            )
             return [_result(key, list(cells)) for key, cells in groupby(rows, key=lambda row: row[:7])]
         except (TypeError, ValueError) as error:
             raise sqlite3.DataError(f"a row is none of ours: {error}") from error

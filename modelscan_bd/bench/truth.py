@@ -33,11 +33,11 @@ def known(folder: Path) -> Known:
     try:
         with file.open("rb") as bytes_:
             sha256 = hashlib.file_digest(bytes_, "sha256").hexdigest()
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise UsageError(f"the model '{file}' cannot be read: {error}", remedy="Train it again.") from error
     more = {
         "recipe": _recipe(folder, card),
-        "classes": len(card["class_names"]) if "class_names" in card else None,
+        "classes": len(names) if isinstance(names := card.get("class_names"), list) else None,
         "input": card.get("input"),  # channels, height, width
         "poisoning_rate": card.get("poisoning_rate"),
     }
@@ -48,13 +48,14 @@ def _recipe(folder: Path, card: dict[str, Any]) -> str | None:
     """The name that the suite has for it; of a model that was made alone, how its images were augmented."""
     if (folder / SPEC).is_file():
         return _read(folder / SPEC).get("recipe_name")
-    return card["recipe"]["augmentation"] if "recipe" in card else None
+    recipe = card.get("recipe")
+    return recipe.get("augmentation") if isinstance(recipe, dict) else None
 
 
 def _read(file: Path) -> dict[str, Any]:
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UsageError(f"'{file}' cannot be read: {error}", remedy="Train the model again.") from error
     if not isinstance(found, dict):
         raise UsageError(f"'{file}' describes no model", remedy="Train the model again.")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import click
 
 from modelscan_bd import __version__
+from modelscan_bd.cli.auditing import audit
 from modelscan_bd.cli.listing import detectors, explain, rules
 from modelscan_bd.cli.root import Root
 from modelscan_bd.cli.scanning import scan
@@ -45,5 +46,5 @@ def benchmark(ctx: click.Context, arguments: tuple[str, ...]) -> None:
         group.invoke(inner)
 
 
-for _command in (scan, detectors, rules, explain):
+for _command in (scan, audit, detectors, rules, explain):
     main.add_command(_command)

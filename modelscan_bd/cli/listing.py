@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from modelscan_bd.types import Rule, VerdictRule
+    from modelscan_bd.rule import Rule, VerdictRule
 
 
 @click.command()
@@ -59,7 +59,7 @@ def rules(as_json: bool) -> None:
 def explain(rule_id: str) -> None:
     """Says why a rule exists, what to do when it fires, and how it was calibrated."""
     from modelscan_bd import rulebook
-    from modelscan_bd.types import Rule, VerdictRule
+    from modelscan_bd.rule import Rule, VerdictRule
 
     rule = rulebook.load().find(rule_id)
     click.echo(f"{rule.id}: {rule.title}\n\nWhy: {rule.why}\n\nWhat to do: {rule.remedy}\n\nSource: {rule.paper}")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import os
+import signal
 import sys
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,8 +18,10 @@ from modelscan_bd.errors import UnreadableModel, UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from modelscan_bd.inputs import Hints
+    from modelscan_bd.results import Report
     from modelscan_bd.settings import Settings
-    from modelscan_bd.types import Hints, Report, Watch
+    from modelscan_bd.watch import Watch
 
 
 def _remember_debug(ctx: click.Context, _: click.Parameter, value: bool) -> None:
@@ -99,7 +101,13 @@ def _remember_debug(ctx: click.Context, _: click.Parameter, value: bool) -> None
     "--timeout",
     type=click.FloatRange(min=0, min_open=True),
     metavar="SECONDS",
-    help="Time for the detectors; what is not done by then is not examined.",
+    help="Time to load and measure; what is not done by then is not examined.",
+)
+@click.option(
+    "--memory",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="GIB",
+    help="What measuring may take, on top of its libraries. [default: three quarters of the machine's]",
 )
 @click.option(
     "--fail-on",
@@ -119,20 +127,22 @@ def _remember_debug(ctx: click.Context, _: click.Parameter, value: bool) -> None
     help="Show the trace of an internal error.",
 )
 @click.pass_context
-def scan(ctx: click.Context, /, reports: tuple[Path, ...], quiet: bool, **options: Any) -> None:
+def scan(ctx: click.Context, /, reports: tuple[Path, ...], quiet: bool, memory: float | None, **options: Any) -> None:
     """Scans one model."""
     from modelscan_bd import verdict
     from modelscan_bd.scan import scan as scan_model
     from modelscan_bd.scan import unread
+    from modelscan_bd.supervision.resources import log_own
+    from modelscan_bd.supervision.watchdog import Watchdog
 
-    if ctx.find_root().meta.get(DEBUG):
-        logging.basicConfig(level=logging.DEBUG, format="%(name)s: %(message)s")
-        logging.getLogger().setLevel(logging.WARNING)
-        logging.getLogger("modelscan_bd").setLevel(logging.DEBUG)
-    settings = _settings(**options)
+    debug = bool(ctx.find_root().meta.get(DEBUG))
+    if debug:
+        log_own()
+    signal.signal(signal.SIGTERM, _leave)
+    settings, measure = _settings(**options), Watchdog(memory=int(memory * 2**30) if memory else None, debug=debug)
     try:
         with _progress(hidden=quiet) as watch:
-            report = scan_model(settings, watch=watch)
+            report = scan_model(settings, watch=watch, measure=measure)
     except UnreadableModel as error:
         _publish(unread(settings, error), reports, quiet=True)
         raise
@@ -140,11 +150,17 @@ def scan(ctx: click.Context, /, reports: tuple[Path, ...], quiet: bool, **option
     ctx.exit(verdict.exit_code(report, fail_on=settings.fail_on, allow_incomplete=settings.allow_incomplete))
 
 
+def _leave(number: int, _: object) -> None:
+    """Not at once, as is usual: what was begun is to be cleared away."""
+    raise SystemExit(128 + number)
+
+
 def _settings(
     *, mean: Any, std: Any, input_size: Any, span: str | None, detectors: Any, effort: str, fail_on: str, **rest: Any
 ) -> Settings:
+    from modelscan_bd.cards import Effort
+    from modelscan_bd.results import Verdict
     from modelscan_bd.settings import Settings
-    from modelscan_bd.types import Effort, Verdict
 
     hints = _hints(mean, std, input_size, span)
     return Settings(hints=hints, detectors=detectors or (), effort=Effort(effort), fail_on=Verdict(fail_on), **rest)
@@ -153,7 +169,7 @@ def _settings(
 def _hints(
     mean: tuple[float, ...] | None, std: tuple[float, ...] | None, size: tuple[int, int] | None, span: str | None
 ) -> Hints:
-    from modelscan_bd.types import Hints
+    from modelscan_bd.inputs import Hints
 
     scale, centre = RANGES[span] if span else (None, None)
     if centre is not None:

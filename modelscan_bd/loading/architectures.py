@@ -89,7 +89,7 @@ def _inferred(tensors: Tensors, name: str) -> Fitted | None:
 def _decided(fits: list[Fitted], name: str) -> Fitted:
     """The first of those that fit, if the others compute the same or are timm's variations on torchvision's."""
     first, *rest = fits
-    others = [fit.architecture for fit in rest if not _agree(first, fit)]
+    others = [fit.architecture for fit in rest if not agree(first, fit)]
     if others and first.architecture.startswith("timm:"):
         raise UsageError(
             f"The weights in {name} fit several architectures that compute different things: "
@@ -145,8 +145,8 @@ def _filled(arch: str, net: nn.Module, tensors: Tensors, notes: tuple[str, ...])
     )
 
 
-def _agree(one: Fitted, other: Fitted) -> bool:
-    """Whether two networks compute the same logits; some names stand for the same thing."""
+def agree(one: Fitted, other: Fitted) -> bool | None:
+    """Whether two networks compute the same logits; some names stand for the same thing. None: one does not run."""
     if one.size != other.size:
         return False
     height, width = one.size or (64, 64)
@@ -155,7 +155,7 @@ def _agree(one: Fitted, other: Fitted) -> bool:
         with torch.no_grad():
             return torch.allclose(one.net(images), other.net(images), rtol=1e-2, atol=1e-3)
     except (RuntimeError, TypeError, ValueError, AssertionError):
-        return False
+        return None
 
 
 def _advice(tensors: Tensors) -> str:

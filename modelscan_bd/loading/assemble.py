@@ -6,6 +6,7 @@ import dataclasses
 
 from torch import nn
 
+from modelscan_bd.loading import claims
 from modelscan_bd.loading.architectures import fit
 from modelscan_bd.loading.blob import Blob
 from modelscan_bd.loading.metadata import Said, from_pretrained_cfg
@@ -54,6 +55,7 @@ def from_module(net: nn.Module, *, file: Blob, arch: str | None, notes: tuple[st
         classes=None,
         hints=_sized(hints, stem.in_channels if stem else None, image_size(net)),
         notes=(*notes, *ignored),
+        sights=tuple(claims.sights(net, file.path.name)),
     )
 
 

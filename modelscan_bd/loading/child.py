@@ -5,8 +5,6 @@ Exit code 0 says that loading ended, with a network or with an orderly refusal t
 
 from __future__ import annotations
 
-import contextlib
-import re
 import sys
 from pathlib import Path
 
@@ -21,10 +19,8 @@ from modelscan_bd.loading.registries import image_size
 from modelscan_bd.loading.rehearsal import CHANGED, OUT_OF_MEMORY
 from modelscan_bd.loading.sniff import Kind
 from modelscan_bd.loading.state_dict import weights
-
-_NO_MEMORY = re.compile(
-    r"not enough memory|can't allocate memory|Cannot allocate|bad_alloc|out of memory", re.IGNORECASE
-)
+from modelscan_bd.machine import was_lacking
+from modelscan_bd.supervision.resources import address_space, bound, bounds_memory
 
 
 def main() -> int:
@@ -39,7 +35,7 @@ def main() -> int:
     except MemoryError:
         return OUT_OF_MEMORY
     except BdscanError as refusal:
-        return OUT_OF_MEMORY if _memory_was_short(refusal) else 0
+        return OUT_OF_MEMORY if was_lacking(refusal.__cause__) else 0
     return 0
 
 
@@ -62,31 +58,16 @@ def _try_forward(net: nn.Module) -> None:
         with torch.no_grad():
             net.eval()(image)
     except torch_file.REFUSALS as error:
-        if _is_about_memory(error):
+        if was_lacking(error):
             raise MemoryError from error
 
 
 def _limit(limits: Limits, *, written: int) -> None:
     """Memory on top of what the libraries took, CPU seconds, no core dump, no more bytes in files than `written`."""
-    try:
-        import resource
-    except ImportError:  # Windows
-        return
     wanted = {"RLIMIT_CORE": 0, "RLIMIT_FSIZE": written, "RLIMIT_CPU": int(limits.seconds * 4)}
-    if sys.platform.startswith("linux"):
-        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
-        wanted["RLIMIT_AS"] = pages * resource.getpagesize() + limits.memory
-    for name, most in wanted.items():
-        with contextlib.suppress(ValueError, OSError):  # a stricter limit already holds
-            resource.setrlimit(getattr(resource, name), (most, most))
-
-
-def _memory_was_short(refusal: BdscanError) -> bool:
-    return refusal.__cause__ is not None and _is_about_memory(refusal.__cause__)
-
-
-def _is_about_memory(error: BaseException) -> bool:
-    return isinstance(error, MemoryError) or bool(_NO_MEMORY.search(str(error)))
+    if bounds_memory():
+        wanted["RLIMIT_AS"] = address_space() + limits.memory
+    bound(wanted, for_good=True)
 
 
 if __name__ == "__main__":

@@ -39,10 +39,7 @@ def load(
         return _load_file(weights, Said(), arch or target, limits)
     if weights is not None:
         raise UsageError(f"--weights goes with timm:NAME or torchvision:NAME, not with {target}")
-    if target.startswith("hf-hub:"):
-        path, said = hub.fetch(target, limits)
-        return _load_file(path, said, arch, limits)
-    path = Path(target)
+    path = hub.fetch(target) if target.startswith(hub.HUB) else Path(target)
     if path.is_dir():
         path, said = folder.weights_in(path, limits)
         return _load_file(path, said, arch, limits)
@@ -63,9 +60,9 @@ def _load_file(path: Path, said: Said, arch: str | None, limits: Limits) -> Chec
 
 
 def _load_torch(file: Blob, kind: Kind, said: Said, arch: str | None, limits: Limits) -> Checkpoint:
-    rules = torch_file.check(file, kind, limits)
+    names = torch_file.check(file, kind, limits)
     notes = rehearse(file, kind, limits)
-    found, more = find_weights(torch_file.load(file, rules), file.path.name)
+    found, more = find_weights(torch_file.load(file, names), file.path.name)
     if isinstance(found, dict):
         form = FileFormat.STATE_DICT
         return from_tensors(found, file=file, form=form, arch=arch, said=said, notes=(*notes, *more))

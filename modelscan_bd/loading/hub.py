@@ -1,35 +1,31 @@
-"""`hf-hub:OWNER/NAME`: fetches config.json and one weights file, which then pass the same checks as any file."""
+"""`hf-hub:OWNER/NAME`: fetches config.json and one weights file, which then pass the same checks as any folder."""
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import re
 from pathlib import Path
 
 from modelscan_bd.errors import UsageError
-from modelscan_bd.loading.folder import WEIGHTS, read_config
-from modelscan_bd.loading.limits import Limits
-from modelscan_bd.loading.metadata import Said
+from modelscan_bd.loading.folder import WEIGHTS
 
+HUB = "hf-hub:"
 _NAME = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
 
 
-def fetch(target: str, limits: Limits) -> tuple[Path, Said]:
-    """Where the weights lie and what the repository says of them. Raises UsageError where they cannot be had."""
-    name, _, revision = target.removeprefix("hf-hub:").partition("@")
+def fetch(target: str) -> Path:
+    """The folder that they lie in now. Raises UsageError where they cannot be had."""
+    name, _, revision = target.removeprefix(HUB).partition("@")
     if not _NAME.fullmatch(name):
         raise UsageError(f"{target} is no name of a model on the Hugging Face hub", remedy="Write hf-hub:OWNER/NAME.")
     from huggingface_hub.errors import EntryNotFoundError
 
-    try:
-        said = read_config(_download(name, "config.json", revision), limits)
-    except EntryNotFoundError:
-        said = Said()
+    with contextlib.suppress(EntryNotFoundError):
+        _download(name, "config.json", revision)
     for file in WEIGHTS:
-        try:
-            return _download(name, file, revision), said
-        except EntryNotFoundError:
-            continue
+        with contextlib.suppress(EntryNotFoundError):
+            return _download(name, file, revision).parent
     raise UsageError(f"{target} holds none of {', '.join(WEIGHTS)}")
 
 

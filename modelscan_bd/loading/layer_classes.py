@@ -1,4 +1,4 @@
-"""From a name that `names` calls a layer to the class: only genuine nn.Module subclasses, where they are defined."""
+"""From the name of a layer to its class: only genuine nn.Module subclasses, where they are defined."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Any
 from torch import nn
 
 from modelscan_bd.errors import UnsupportedModel
-from modelscan_bd.loading import names
 from modelscan_bd.torchvision_shim import prepare
 
+_NUMPY_SCALAR = ("numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar")
 _NUMPY_KINDS = "f2 f4 f8 i1 i2 i4 i8 u1 u2 u4 u8 b1"
 # nn.Module subclasses whose state is code, or who call what their state names
 _CODE_IN_STATE = frozenset({"GraphModule", "ScriptModule", "RecursiveScriptModule", "DistributedDataParallel"})
@@ -36,23 +36,21 @@ def layer(full: str) -> type[nn.Module]:
     )
 
 
-def safe_globals(layers: Iterable[str], extras: Iterable[str]) -> list[Any]:
-    """What torch's own unpickler must be allowed on top of its defaults, after `rules` has read the file."""
+def safe_globals(layers: Iterable[str], others: Iterable[str]) -> list[Any]:
+    """What torch's own unpickler must be allowed on top of its defaults, after `rebuild` has looked at the file."""
     allowed: list[Any] = [layer(full) for full in sorted(layers)]
-    for full in sorted(extras):
-        allowed += _extra(full)
+    for full in sorted(others):
+        allowed += _other(full)
     return allowed
 
 
-def _extra(full: str) -> list[Any]:
-    if full in names.NUMPY_SCALAR or full == names.NUMPY_DTYPE:
+def _other(full: str) -> list[Any]:
+    if full == "numpy.dtype" or full in _NUMPY_SCALAR:
         import numpy as np
         from numpy._core.multiarray import scalar
 
-        kinds = [
-            type(np.dtype(code)) for code in ["f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "b1"]
-        ]
-        return [np.dtype, *kinds, *((scalar, name) for name in names.NUMPY_SCALAR)]
+        kinds = [type(np.dtype(code)) for code in _NUMPY_KINDS.split()]
+        return [np.dtype, *kinds, *((scalar, name) for name in _NUMPY_SCALAR)]
     prepare()
     module, _, name = full.rpartition(".")
     return [(getattr(importlib.import_module(module), name), full)]

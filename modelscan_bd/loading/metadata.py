@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, final
 
-from modelscan_bd.types import Hints
+from modelscan_bd.inputs import Hints
 
 _SILENT = Hints()
 _LARGEST_SIDE = 4096  # pixels

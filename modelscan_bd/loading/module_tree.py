@@ -14,9 +14,10 @@ from enum import Enum
 import torch
 from torch import Tensor, nn
 
+from modelscan_bd.audit import names
+from modelscan_bd.audit.names import Grade
 from modelscan_bd.errors import UnreadableModel, UnsafeModel, UnsupportedModel
 from modelscan_bd.loading.layer_classes import layer
-from modelscan_bd.loading.names import Kin, kin
 from modelscan_bd.loading.state_dict import plain
 
 _MOST_MODULES, _DEEPEST = 10_000, 64
@@ -56,7 +57,7 @@ def _modules(net: nn.Module, name: str) -> Iterator[tuple[str, nn.Module]]:
 
 def _check_class(cls: type[nn.Module], where: str) -> None:
     full = f"{cls.__module__}.{cls.__qualname__}"
-    if kin(full) is not Kin.LAYER or layer(full) is not cls:
+    if names.grade(full) is not Grade.LAYER or layer(full) is not cls:
         raise UnsupportedModel(f"{where} is a {full}; bdscan rebuilds only torch.nn, torchvision and timm classes")
 
 
@@ -109,5 +110,5 @@ def _is_layer_class(value: object) -> bool:
     return (
         isinstance(value, type)
         and issubclass(value, nn.Module)
-        and (kin(full := f"{value.__module__}.{value.__qualname__}") is Kin.LAYER and layer(full) is value)
+        and (names.grade(full := f"{value.__module__}.{value.__qualname__}") is Grade.LAYER and layer(full) is value)
     )

@@ -2,51 +2,31 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
-import sys
 
 from modelscan_bd.errors import UnreadableModel
 from modelscan_bd.loading.blob import Blob
 from modelscan_bd.loading.limits import Limits
 from modelscan_bd.loading.sniff import Kind
+from modelscan_bd.supervision.resources import bounds_memory, command, surroundings
 
 OUT_OF_MEMORY, CHANGED = 77, 78  # the child's exit codes, besides 0 for "lived through it"
-_KEPT = (
-    "PATH",
-    "LANG",
-    "LC_ALL",
-    "LD_LIBRARY_PATH",
-    "PYTHONPATH",
-    "SYSTEMROOT",
-    "TEMP",
-    "TMP",
-    "TMPDIR",
-    "VIRTUAL_ENV",
-)
-_QUIET = {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "2", "PYTHONDONTWRITEBYTECODE": "1", "HF_HUB_OFFLINE": "1"}
+UNBOUNDED = "This system cannot limit a process's memory; loading was limited in time only."
+_QUIET = {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "2"}
 
 
 def rehearse(file: Blob, kind: Kind, limits: Limits) -> tuple[str, ...]:
     """Notes on what could not be limited. Raises UnreadableModel with the limit that was hit."""
-    # -P: a torch.py lying in the current folder must not be imported
-    command = [
-        sys.executable,
-        "-P",
-        "-m",
-        "modelscan_bd.loading.child",
-        kind.name,
-        str(file.path.resolve()),
-        file.sha256,
-    ]
-    environment = {key: os.environ[key] for key in _KEPT if key in os.environ} | _QUIET
+    if not limits.rehearsed:
+        return ()
+    what = (kind.name, str(file.path.resolve()), file.sha256)
     try:
         child = subprocess.run(
-            [*command, str(limits.bytes), str(limits.memory), str(limits.seconds)],
+            [*command("modelscan_bd.loading.child"), *what, *map(str, (limits.bytes, limits.memory, limits.seconds))],
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            env=environment,
+            env=surroundings(_QUIET),
             timeout=limits.seconds + 30,  # on top: the imports
             check=False,
         )
@@ -54,7 +34,7 @@ def rehearse(file: Blob, kind: Kind, limits: Limits) -> tuple[str, ...]:
         raise UnreadableModel(f"{file.path.name} was still loading after {limits.seconds:.0f} seconds") from None
     if child.returncode:
         raise UnreadableModel(f"{file.path.name} {_ending(child.returncode, child.stderr, limits)}")
-    return () if _can_limit() else ("This system cannot limit a process's memory; loading was limited in time only.",)
+    return () if bounds_memory() else (UNBOUNDED,)
 
 
 def _ending(code: int, complaint: bytes, limits: Limits) -> str:
@@ -68,7 +48,3 @@ def _ending(code: int, complaint: bytes, limits: Limits) -> str:
         return f"crashed its loader in the rehearsal ({signal.Signals(-code).name})"
     lines = complaint.decode("utf-8", "replace").strip().splitlines()
     return f"broke its loader in the rehearsal ({lines[-1][:160] if lines else f'exit code {code}'})"
-
-
-def _can_limit() -> bool:
-    return sys.platform.startswith("linux")

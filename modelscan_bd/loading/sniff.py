@@ -34,6 +34,8 @@ def kind_of(name: str, data: bytes) -> Kind:
         return Kind.PICKLE
     if recognise.is_onnx(data):
         return Kind.ONNX
+    if recognise.is_cut_onnx(data):
+        raise UnreadableModel(f"{name} is an ONNX file that is cut short", remedy="Download or export it again.")
     if _looks_like_old_pickle(data):
         return Kind.PICKLE
     text = recognise.text(data)

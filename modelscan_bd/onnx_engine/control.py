@@ -1,4 +1,6 @@
-"""If and Loop, where what they depend on is known beforehand: the branch is chosen, the loop unrolled."""
+"""If and Loop. Where a condition is known beforehand the branch is chosen, else both are computed and one is taken;
+loops are unrolled.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +13,7 @@ from torch import Tensor
 
 from modelscan_bd.errors import UnsupportedModel
 from modelscan_bd.onnx_engine.limits import Limits, TooMuch
+from modelscan_bd.onnx_engine.ops import OPERATORS
 from modelscan_bd.onnx_engine.tensors import attributes, label
 from modelscan_bd.onnx_engine.values import Call, Value
 
@@ -26,13 +29,23 @@ class Scope(Protocol):
     def results(self, call: Call, outputs: Sequence[str]) -> list[Value]: ...
 
 
-def branch_of(node: onnx.NodeProto, scope: Scope) -> onnx.GraphProto:
-    """The branch of an If that its constant condition chooses. Raises UnsupportedModel where it is not constant."""
-    condition = scope.value(node.input[0])
-    if not condition.is_constant or condition.known is None:
-        raise UnsupportedModel(f"If node '{label(node)}' decides by what is in the picture")
-    branch: Any = attributes(node)["then_branch" if bool(condition.known[0]) else "else_branch"]
-    return branch  # type: ignore[no-any-return]
+def chosen(node: onnx.NodeProto, scope: Scope) -> list[Value]:
+    """What an If gives. Nodes have no effects but their values, so both branches may run where the picture decides.
+
+    Raises UnsupportedModel where they then differ in shape.
+    """
+    condition, branches = scope.value(node.input[0]), attributes(node)
+    then: Any = branches["then_branch"]
+    other: Any = branches["else_branch"]
+    if condition.is_constant and condition.known is not None:
+        return scope.inner(then if bool(condition.known[0]) else other)
+    pairs = zip(scope.inner(then), scope.inner(other), node.output, strict=True)
+    return [_either(condition, a, b, output, scope) for a, b, output in pairs]
+
+
+def _either(condition: Value, a: Value, b: Value, output: str, scope: Scope) -> Value:
+    call = Call(op="Where", name=output, kernel=OPERATORS["Where"], operands=(condition, a, b), attributes={})
+    return scope.results(call, [output])[0]
 
 
 def unrolled(node: onnx.NodeProto, scope: Scope, limits: Limits) -> list[Value]:

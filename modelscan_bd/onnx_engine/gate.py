@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -54,15 +55,23 @@ def compare(
     if any(a.shape != b.shape for a, b in zip(ours, theirs, strict=True)):
         return Parity(difference=float("inf"), labels=0.0, gradient=None, images=0, batches=())
     a, b = torch.cat(ours).flatten(1), torch.cat(theirs).flatten(1)
-    scale = b.abs().max().clamp_min(1e-12)
-    both = torch.isfinite(a).all() and torch.isfinite(b).all()
     return Parity(
-        difference=float((a - b).abs().max() / scale) if both else float("inf"),
+        difference=_difference(a, b),
         labels=float((a.argmax(1) == b.argmax(1)).float().mean()),
         gradient=None,
         images=len(a),
         batches=tuple(len(x) for x in batches),
     )
+
+
+def _difference(a: Tensor, b: Tensor) -> float:
+    """The largest, in units of the largest finite number of `b`. Both may overflow, but at the same places."""
+    finite = torch.isfinite(b)
+    if not finite.any() or not torch.allclose(a[~finite], b[~finite], equal_nan=True):
+        return float("inf")
+    scale = b[finite].abs().max().clamp_min(1e-12)
+    difference = float((a[finite] - b[finite]).abs().max() / scale)
+    return difference if math.isfinite(difference) else float("inf")
 
 
 def gradient_error(module: nn.Module, x: Tensor, *, seed: int = 0) -> float:

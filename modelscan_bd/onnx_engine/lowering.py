@@ -12,7 +12,7 @@ from torch import Tensor, fx
 from modelscan_bd.errors import BdscanError, UnreadableModel, UnsupportedModel
 from modelscan_bd.onnx_engine.batch import Batch, relaxed
 from modelscan_bd.onnx_engine.composites import body_of
-from modelscan_bd.onnx_engine.control import branch_of, unrolled
+from modelscan_bd.onnx_engine.control import chosen, unrolled
 from modelscan_bd.onnx_engine.limits import Limits, TooMuch
 from modelscan_bd.onnx_engine.ops import OPERATORS
 from modelscan_bd.onnx_engine.ops.kinds import signature
@@ -119,7 +119,7 @@ class Lowering:
         if node.op_type == "Constant":
             self._values[node.output[0]] = self._constant(node)
         elif node.op_type == "If":
-            self.bind(dict(zip(node.output, self.inner(branch_of(node, self)), strict=True)))
+            self.bind(dict(zip(node.output, chosen(node, self), strict=True)))
         elif node.op_type == "Loop":
             self.bind(dict(zip(node.output, unrolled(node, self, self._limits), strict=True)))
         elif node.op_type not in OPERATORS:

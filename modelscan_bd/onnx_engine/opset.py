@@ -33,7 +33,7 @@ def normalised(source: Source) -> Source:
         _hide_training_statistics(source.model)
     try:
         converted = version_converter.convert_version(declared(source), OPSET)
-    except (RuntimeError, ValueError, onnx.shape_inference.InferenceError) as why:
+    except (RuntimeError, ValueError, version_converter.ConvertError, onnx.shape_inference.InferenceError) as why:
         reason = str(why).split("\n")[0][:200]
         raise UnsupportedModel(f"the model's operator set {version} cannot be brought to {OPSET}: {reason}") from why
     present = [i for i in converted.graph.input if i.name not in source.weights]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from modelscan_bd.errors import UsageError
-from modelscan_bd.types import Report
+from modelscan_bd.results import Report
 
 FORMATS: Mapping[str, str] = {".json": "json", ".md": "markdown", ".txt": "text"}
 Pictures = Mapping[str, tuple[str, ...]]  # detector → the files its artefacts were saved in

@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import UInt8
 from PIL import Image
-from torch import Tensor
 
-from modelscan_bd.types import Evidence, Outcome
+from modelscan_bd.results import Evidence, Outcome, Picture
 
 _SMALLEST_SIDE = 128  # pixels; below it a trigger of three pixels cannot be seen
 _UNSAFE = re.compile(r"[^A-Za-z0-9_-]+")
@@ -35,9 +34,9 @@ def save(outcomes: Sequence[Outcome], folder: Path) -> dict[str, tuple[Path, ...
     }
 
 
-def picture(image: Float[Tensor, "c h w"]) -> UInt8[np.ndarray, "rows columns rgb"]:
+def picture(image: Picture) -> UInt8[np.ndarray, "rows columns rgb"]:
     """Pixels to look at. A signed image is shown around grey and scaled to its own extremes; others are in [0, 1]."""
-    pixels = image.detach().float().cpu().numpy()
+    pixels = np.asarray(image, dtype=np.float32)
     if pixels.shape[0] != 3:
         pixels = pixels.mean(axis=0, keepdims=True).repeat(3, axis=0)
     if pixels.min() < 0:
@@ -47,10 +46,10 @@ def picture(image: Float[Tensor, "c h w"]) -> UInt8[np.ndarray, "rows columns rg
     return np.round(large.clip(0.0, 1.0) * 255).astype(np.uint8).transpose(1, 2, 0)
 
 
-def _save(image: Float[Tensor, "c h w"], folder: Path, name: str) -> tuple[Path, Path]:
+def _save(image: Picture, folder: Path, name: str) -> tuple[Path, Path]:
     folder.mkdir(parents=True, exist_ok=True)
     stem = ".".join(_UNSAFE.sub("_", part) for part in name.split("."))
     png, npy = folder / f"{stem}.png", folder / f"{stem}.npy"
     Image.fromarray(picture(image)).save(png)
-    np.save(npy, image.detach().cpu().numpy())
+    np.save(npy, np.asarray(image))
     return png, npy

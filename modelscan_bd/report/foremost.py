@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from modelscan_bd.types import Evidence
+from modelscan_bd.results import Evidence
 
 
 def foremost(evidence: Evidence) -> str:

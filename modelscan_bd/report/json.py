@@ -7,7 +7,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from modelscan_bd.types import Check, Evidence, Finding, Judgement, ModelFacts, Outcome, Preprocessing, Report
+from modelscan_bd.inputs import Preprocessing
+from modelscan_bd.results import Check, Evidence, Finding, Judgement, ModelFacts, Outcome, Report
 
 SCHEMA = "bdscan-report/2"
 

@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from modelscan_bd.report.escape import code, markdown
 from modelscan_bd.report.foremost import foremost
-from modelscan_bd.types import Report
+from modelscan_bd.results import Report
 
 
 def render(report: Report, pictures: Mapping[str, tuple[str, ...]]) -> str:

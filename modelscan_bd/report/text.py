@@ -10,9 +10,10 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from modelscan_bd.inputs import Tier
 from modelscan_bd.report.escape import plain
 from modelscan_bd.report.foremost import foremost
-from modelscan_bd.types import Evidence, Finding, Judgement, Outcome, Report, Tier, Verdict
+from modelscan_bd.results import Evidence, Finding, Judgement, Outcome, Report, Verdict
 
 _COLUMNS = 100  # characters, where no terminal says otherwise
 _STYLES = {

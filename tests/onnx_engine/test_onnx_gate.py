@@ -97,7 +97,7 @@ def test_an_unknown_operator_makes_a_black_box(
         to_torch(model)
 
 
-def test_decisions_by_the_picture_are_left_to_onnxruntime(build: Build) -> None:
+def test_both_branches_run_where_the_picture_decides(build: Build) -> None:
     def branch(scale: float) -> onnx.GraphProto:
         nodes = [
             helper.make_node("Constant", [], ["k"], value_float=scale),
@@ -112,8 +112,20 @@ def test_decisions_by_the_picture_are_left_to_onnxruntime(build: Build) -> None:
         helper.make_node("If", ["c"], ["y"], then_branch=branch(1.0), else_branch=branch(2.0)),
     ]
     found = convert(build(nodes, {"zero": np.float32(0)}))
-    assert not found.differentiable
-    assert "decides by what is in the picture" in found.notes[0]
+    dark, light = torch.full((2, 3, 8, 8), -1.0), torch.full((2, 3, 8, 8), 1.0)
+    assert found.differentiable
+    assert torch.equal(found.module(dark), 2 * dark.flatten(1))
+    assert torch.equal(found.module(light), light.flatten(1))
+
+
+def test_what_overflows_on_both_sides_is_the_same(build: Build) -> None:
+    """A detector of patterns by high powers, as architectural backdoors have it, once went without gradients."""
+    nodes = [
+        helper.make_node("Flatten", ["x"], ["f"]),
+        helper.make_node("Pow", ["f", "p"], ["y"]),
+    ]
+    shape = ("n", 3, 4, 4)
+    assert convert(build(nodes, {"p": np.float32(150)}, shape=shape)).differentiable
 
 
 def test_what_runs_nowhere_is_refused(build: Build) -> None:

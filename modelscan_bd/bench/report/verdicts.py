@@ -47,7 +47,8 @@ def among_themselves(
     """Each model judged by the benign ones that are of another sort. `targets`: whether to look at what is named."""
     sort, models = SORTS[left_out], measured.models
     counting = tuple(measured.keys if keys is None else keys)
-    seen = protocol.judged(models, sort, measured.book.verdict, counting)
+    book = measured.book if keys is None else replace(measured.book, graph=())  # these scores, and nothing else
+    seen = protocol.judged(models, sort, book, counting)
     return [
         Reading(
             result=measured.results[one.model.name, one.model.tier],
@@ -66,7 +67,7 @@ def by_the_rules_that_ship(measured: Measured) -> list[Reading]:
     def is_measured(model: KnownModel) -> bool:
         return _CONFIGURATION(model) in configurations
 
-    seen = protocol.judged([*measured.models, *others], is_measured, measured.book.verdict, measured.keys)
+    seen = protocol.judged([*measured.models, *others], is_measured, measured.book, measured.keys)
     return [
         Reading(result=measured.results[one.model.name, one.model.tier], seen=one, named=_named(measured, one, others))
         for one in seen

@@ -36,11 +36,13 @@ def _block(block: Mapping[str, Any], recipes: Mapping[str, Recipe]) -> Iterator[
     if unknown or missing:
         what = f"no axis {min(unknown)!r}" if unknown else f"to name its {missing[0]}"
         raise UsageError(f"a block of models has {what}", remedy=f"Its axes are {', '.join(_AXES)}.")
-    axes = [many(block[axis]) for axis in _NEEDED]
+    axes, seeds = [many(block[axis]) for axis in _NEEDED], many(block.get("seeds", 0))
+    if not all(isinstance(name, str) for axis in axes for name in axis) or not all(type(n) is int for n in seeds):
+        raise UsageError(f"a block of models names something by other than words: {block!r:.200}")
     for dataset, arch, recipe in itertools.product(*axes):
         if recipe not in recipes:
             raise UsageError(f"there is no recipe {recipe!r}", remedy=f"The suite has {', '.join(recipes) or 'none'}.")
-        for seed in many(block.get("seeds", 0)):
+        for seed in seeds:
             honest = Entry(dataset=dataset, arch=arch, recipe_name=recipe, recipe=recipes[recipe], seed=seed)
             yield from _infections(honest, block)
 
@@ -51,6 +53,8 @@ def _infections(honest: Entry, block: Mapping[str, Any]) -> Iterator[Entry]:
     if not attacks:
         yield honest
     for attack in attacks:
+        if not isinstance(attack, (str, Mapping)):
+            raise UsageError(f"an attack of a suite is neither a name nor a table: {attack!r}")
         table = {"id": attack} if isinstance(attack, str) else dict(attack)
         name = table.pop("id", None)
         if not isinstance(name, str):

@@ -18,7 +18,7 @@ targets = 0
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -54,7 +54,10 @@ def load(name: str) -> Suite:
     file = Path(name)
     if not file.is_file():
         raise UsageError(f"there is no suite {name!r}", remedy=f"Give a file, or one of {', '.join(shipped())}.")
-    return parse(file.read_text(encoding="utf-8"), file.stem)
+    try:
+        return parse(file.read_text(encoding="utf-8"), file.stem)
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"the suite '{file}' cannot be read: {error}") from error
 
 
 def parse(text: str, name: str) -> Suite:
@@ -63,14 +66,28 @@ def parse(text: str, name: str) -> Suite:
         found = tomllib.loads(text)
         if unknown := set(found) - _KEYS:
             raise UsageError(f"it has no part {min(unknown)!r}", remedy=f"Its parts are {', '.join(sorted(_KEYS))}.")
-        datasets = {key: _facts(key, value) for key, value in found.get("datasets", {}).items()}
-        entries = expand(found.get("models", []), _recipes(found.get("recipes", {})))
+        datasets = {key: _facts(key, value) for key, value in _tables(found, "datasets").items()}
+        entries = expand(_blocks(found), _recipes(_tables(found, "recipes")))
         if strange := {entry.dataset for entry in entries} - set(datasets):
             raise UsageError(f"it says nothing of the data set {min(strange)!r}", remedy="Describe it in [datasets].")
     except (UsageError, tomllib.TOMLDecodeError) as error:
         what, remedy = getattr(error, "what", error), getattr(error, "remedy", "")
         raise UsageError(f"the suite {name!r} cannot be read: {what}", remedy=remedy) from error
     return Suite(name=name, about=str(found.get("about", "")), datasets=datasets, entries=entries)
+
+
+def _tables(found: Mapping[str, Any], part: str) -> Mapping[str, Mapping[str, Any]]:
+    tables = found.get(part, {})
+    if not isinstance(tables, dict) or not all(isinstance(table, dict) for table in tables.values()):
+        raise UsageError(f"its part {part!r} is no table of tables")
+    return tables
+
+
+def _blocks(found: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    blocks = found.get("models", [])
+    if not isinstance(blocks, list) or not all(isinstance(block, dict) for block in blocks):
+        raise UsageError("its part 'models' is no list of tables", remedy="Begin each with [[models]].")
+    return blocks
 
 
 def _facts(name: str, table: Mapping[str, Any]) -> Facts:
@@ -89,7 +106,7 @@ def _recipes(tables: Mapping[str, Mapping[str, Any]]) -> dict[str, Recipe]:
     for name, table in tables.items():
         own = dict(table)
         model = own.pop("like", None)
-        if model is not None and model not in settings:
+        if model is not None and model not in list(settings):
             raise UsageError(
                 f"the recipe {name!r} is like {model!r}, which is not further up", remedy="Put that one first."
             )
