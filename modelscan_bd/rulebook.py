@@ -131,7 +131,7 @@ def parse(text: str, *, origin: str) -> AnyRule:
     """
     try:
         return _rule(tomllib.loads(text))
-    except (tomllib.TOMLDecodeError, ValueError) as error:
+    except (tomllib.TOMLDecodeError, ValueError, RecursionError) as error:
         raise UsageError(f"{origin}: {error}", remedy="See CONTRIBUTING for what a rule holds.") from error
 
 

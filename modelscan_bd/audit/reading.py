@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import final
+from typing import Final, final
 
 from modelscan_bd.audit import conduct, names
 from modelscan_bd.audit.data import Data
@@ -18,6 +18,8 @@ from modelscan_bd.audit.rules import CONTRADICTS, RUNS_CODE, UNREADABLE
 from modelscan_bd.audit.tell import shown, text
 from modelscan_bd.audit.values import Call, Name, Stored, Value
 from modelscan_bd.grades import Confidence, Severity
+
+_LONGEST: Final = 2 * names.LONGEST  # characters of a module's or a thing's name that are looked at
 
 
 @final
@@ -90,6 +92,7 @@ class Reading:
         if not (isinstance(module, str) and isinstance(name, str)):
             self.note(RUNS_CODE, Severity.HIGH, "computes the name of what it imports", position)
             return UNCLEAR
+        module, name = module[:_LONGEST], name[:_LONGEST]  # a pickle may join one long text to many short ones
         raw, full = f"{module}.{name}", ".".join(names.modern(module, name))
         grade = Grade.CODE if Grade.CODE in (names.grade(raw), names.grade(full)) else names.grade(full)
         if not name.isidentifier() or not all(part.isidentifier() for part in module.split(".")):

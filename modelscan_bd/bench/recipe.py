@@ -80,7 +80,7 @@ class Recipe:
             raise UsageError(f"a recipe has no setting {unknown[0]!r}", remedy=f"It has {', '.join(vars(usual))}.")
         try:
             read: dict[str, Any] = {key: type(getattr(usual, key))(value) for key, value in settings.items()}
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise UsageError(f"a recipe cannot be read: {error}", remedy="Give numbers, or words.") from error
         return cls(**read)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from modelscan_bd.rule import Rule, VerdictRule
+    from modelscan_bd.rule import GraphRule, Rule, VerdictRule
 
 
 @click.command()
@@ -50,6 +50,8 @@ def rules(as_json: bool) -> None:
         base = rule.calibration
         known = "" if base.auroc is None else f", AUROC {base.auroc:.2f}"
         click.echo(f"{rule.id}  {rule.detector} {rule.score}: counts{known}  ({rule.title})")
+    for pattern in book.graph:
+        click.echo(f"{pattern.id}  the graph, {pattern.pattern}: {pattern.severity.value}  ({pattern.title})")
     for fact in book.file:
         click.echo(f"{fact.id}  the file itself  ({fact.title})")
 
@@ -59,12 +61,14 @@ def rules(as_json: bool) -> None:
 def explain(rule_id: str) -> None:
     """Says why a rule exists, what to do when it fires, and how it was calibrated."""
     from modelscan_bd import rulebook
-    from modelscan_bd.rule import Rule, VerdictRule
+    from modelscan_bd.rule import GraphRule, Rule, VerdictRule
 
     rule = rulebook.load().find(rule_id)
     click.echo(f"{rule.id}: {rule.title}\n\nWhy: {rule.why}\n\nWhat to do: {rule.remedy}\n\nSource: {rule.paper}")
     if isinstance(rule, Rule):
         click.echo(_calibration(rule))
+    if isinstance(rule, GraphRule):
+        click.echo(_bounds(rule))
     if isinstance(rule, VerdictRule):
         click.echo(_promise(rule))
 
@@ -78,6 +82,12 @@ def _calibration(rule: Rule) -> str:
         f"\nCounts {rule.score} of {rule.detector}. Measured on {base.benign} benign and {base.infected} infected "
         f"models ({base.suite}, {base.date}): {known}."
     )
+
+
+def _bounds(rule: GraphRule) -> str:
+    bounds = [f"{name} at least {level:g}" for name, level in rule.at_least.items()]
+    bounds += [f"{name} at most {level:g}" for name, level in rule.at_most.items()]
+    return f"\nA pattern of the graph ({rule.pattern}): {', '.join(bounds) or 'wherever it is seen'}."
 
 
 def _promise(rule: VerdictRule) -> str:

@@ -5,9 +5,9 @@ Local functions are written out, branches and loop bodies stand where they are c
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias, final
+from typing import Any, TypeAlias, TypeVar, final
 
 import numpy as np
 import onnx
@@ -19,10 +19,13 @@ from modelscan_bd.errors import UnreadableModel
 from modelscan_bd.graph.ir import Constant, Graph, Node, Role, Values
 from modelscan_bd.graph.operators import role
 
+_T = TypeVar("_T")
 Operand: TypeAlias = int | Constant  # the number of a node, or what does not depend on the image
 Names: TypeAlias = Mapping[str, Operand]
 
 _MOST_NODES = 20_000  # of classifiers that are known, none has a third of that
+_MOST_USES = 2_000_000  # of names, by nodes and by the graphs inside them
+_MOST_EDGES = 100_000  # of these, what is not constant
 _DEEPEST = 32
 _KEPT = 65_536  # elements of constants whose values a pattern may want
 _FLOATS = {TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.BFLOAT16}
@@ -48,14 +51,21 @@ class _Writer:
     functions: Mapping[tuple[str, str], onnx.FunctionProto]
     nodes: list[Node] = field(default_factory=list)
     steps: int = 0
+    uses: int = 0
+    edges: int = 0
+    read: dict[int, tuple[Any, Constant]] = field(default_factory=dict)  # with what was read, so that its id stays
 
     def put(self, node: Node) -> int:
+        self.edges += len(node.inputs)
+        if self.edges > _MOST_EDGES:
+            raise UnreadableModel(f"the model's nodes are tied together more than {_MOST_EDGES:,} times")
         self.nodes.append(node)
         return len(self.nodes) - 1
 
     def write(self, graph: GraphProto, outer: Names, depth: int) -> list[Operand]:
         """All nodes of a graph that may use the names of those around it; gives its outputs."""
-        names = {**outer, **{tensor.name: _stored(tensor) for tensor in graph.initializer}}
+        self._use(len(outer) + len(graph.initializer) + len(graph.output))
+        names = {**outer, **{tensor.name: self._once(tensor, _stored) for tensor in graph.initializer}}
         names |= {sparse.values.name: _NOTHING for sparse in graph.sparse_initializer}
         self._write_nodes(graph.node, names, depth)
         return [names.get(output.name, _NOTHING) for output in graph.output]
@@ -65,6 +75,7 @@ class _Writer:
             raise UnreadableModel(f"the model's graphs or functions nest more than {_DEEPEST} deep")
         for node in nodes:
             self.steps += 1
+            self._use(len(node.input) + len(node.output))
             if self.steps > _MOST_NODES:
                 raise UnreadableModel(
                     f"the model has more than {_MOST_NODES:,} nodes once its functions are written out"
@@ -73,6 +84,20 @@ class _Writer:
             for number, output in enumerate(node.output):
                 if output:
                     names[output] = results[min(number, len(results) - 1)]
+
+    def _once(self, source: _T, read: Callable[[_T], Constant]) -> Constant:
+        """Functions are written out for each of their calls; the constants in them are read once."""
+        if id(source) not in self.read:
+            self.read[id(source)] = (source, read(source))
+        return self.read[id(source)][1]
+
+    def _use(self, names: int) -> None:
+        """A small file may hand down many names to many graphs, or use one function's many."""
+        self.uses += names
+        if self.uses > _MOST_USES:
+            raise UnreadableModel(
+                f"the model uses names more than {_MOST_USES:,} times once its functions are written out"
+            )
 
     def _written(self, node: NodeProto, names: Names, depth: int) -> Sequence[Operand]:
         operands = [names.get(name, _NOTHING) for name in node.input if name]
@@ -83,11 +108,12 @@ class _Writer:
         if inside:
             return [self._branching(node, operands, inside, names, depth)]
         if node.op_type == "Constant":
-            return [_literal(node)]
+            return [self._once(node, _literal)]
         return [self._plain(node, operands)]
 
     def _call(self, function: onnx.FunctionProto, operands: Sequence[Operand], depth: int) -> Sequence[Operand]:
         names: dict[str, Operand] = dict(zip(function.input, operands, strict=False))
+        self._use(len(function.output))
         self._write_nodes(function.node, names, depth + 1)
         return [names.get(output, _NOTHING) for output in function.output] or [_NOTHING]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 from enum import StrEnum
@@ -10,6 +11,7 @@ from typing import Any, TypeAlias, final
 
 from numpy.typing import NDArray
 
+from modelscan_bd.graph.ancestry import Ancestry
 from modelscan_bd.graph.sets import Bits, bits, members, union
 
 Values: TypeAlias = NDArray[Any]
@@ -111,13 +113,10 @@ class Graph:
 
         Cooper, Harvey, Kennedy 2001; one pass is enough where nothing runs in circles.
         """
-        found: list[int] = []
+        tree = Ancestry()
         for node in self.nodes:
-            nearest = -1 if not node.inputs else node.inputs[0]
-            for other in node.inputs[1:]:
-                nearest = _meeting(nearest, other, found)
-            found.append(nearest)
-        return tuple(found)
+            tree.add(functools.reduce(tree.meeting, node.inputs) if node.inputs else -1)
+        return tree.parents
 
     @cached_property
     def takers(self) -> tuple[int, ...]:
@@ -136,11 +135,7 @@ class Graph:
             known.append(max((known[i] for i in node.inputs), default=0) + node.is_layer)
         return tuple(known)
 
-
-def _meeting(a: int, b: int, dominators: list[int]) -> int:
-    while a != b:
-        if a > b:
-            a = dominators[a]
-        else:
-            b = dominators[b]
-    return a
+    @cached_property
+    def depth(self) -> int:
+        """Layers on the longest way."""
+        return max(self.levels, default=0)

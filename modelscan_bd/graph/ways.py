@@ -31,7 +31,7 @@ class Way:
 
     joint: int
     entry: int  # the node that brings it to the join
-    sources: tuple[int, ...]  # of each way that meets there, this one first: see `_source`
+    sources: tuple[int, ...]  # of each way that meets there, this one first: see `_Scales`
     fork: int
     layers: int  # on this way alone
     weights: float  # on this way alone
@@ -83,7 +83,13 @@ class _Scales:
         self.layers = bits(n for n, node in enumerate(graph.nodes) if node.is_layer) & graph.living
         self.deciding = bits(n for n, node in enumerate(graph.nodes) if node.role in _DECIDING)
         self._weights = np.array([node.weights for node in graph.nodes], dtype=np.float64)
+        self._partings = _partings(graph)
         self._total = max(self.weights(graph.living), 1.0)
+
+    def source(self, entry: int, fork: int) -> int:
+        """Where to hold a branch: where it parts from others, or at its entry. A fork is where several take from."""
+        parting = self._partings[entry]
+        return entry if parting in (-1, fork) else parting
 
     def weights(self, nodes: Bits) -> float:
         """The numbers that the file brings along for them."""
@@ -105,37 +111,37 @@ def _lightest(graph: Graph, joint: int, scales: _Scales) -> Iterator[Way]:
     for entry, region in regions.items():
         own, passed = region & ~several, any_way & ~region
         if passed & scales.layers or (graph.levels[joint] == 0 and own & scales.deciding):
-            others = sorted(entries, key=lambda one: one != entry)
-            found.append(
-                Way(
-                    joint=joint,
-                    entry=entry,
-                    sources=tuple(_source(graph, one, fork) for one in others[:_MOST_ENTRIES]),
-                    fork=fork,
-                    layers=(own & scales.layers).bit_count(),
-                    weights=scales.share(own),
-                    passed=_ratio(passed & scales.layers, scales.layers & ~own),
-                    before=_ratio(graph.behind[joint] & scales.layers, scales.layers),
-                    raw=fork < 0 or graph.levels[fork] == 0,
-                    decides=bool((own | bits((joint,))) & scales.deciding),
-                )
-            )
+            around = _ratio(passed & scales.layers, scales.layers & ~own)
+            found.append((scales.share(own), (own & scales.layers).bit_count(), -around, entry, own))
     if found:
-        yield min(found, key=lambda way: (way.weights, way.layers, -way.passed))
+        weights, layers, around, entry, own = min(found, key=lambda one: one[:3])
+        others = [entry, *(one for one in entries[:_MOST_ENTRIES] if one != entry)]
+        yield Way(
+            joint=joint,
+            entry=entry,
+            sources=tuple(scales.source(one, fork) for one in others[:_MOST_ENTRIES]),
+            fork=fork,
+            layers=layers,
+            weights=weights,
+            passed=-around,
+            before=_ratio(graph.behind[joint] & scales.layers, scales.layers),
+            raw=fork < 0 or graph.levels[fork] == 0,
+            decides=bool((own | bits((joint,))) & scales.deciding),
+        )
 
 
 def _ratio(part: Bits, whole: Bits) -> float:
     return part.bit_count() / max(whole.bit_count(), 1)
 
 
-def _source(graph: Graph, entry: int, fork: int) -> int:
-    """Where to hold the branch: back from its entry, through nodes that take from one other, to one that several take
-    from; or the entry."""
-    number = entry
-    while len(set(graph.nodes[number].inputs)) == 1:
-        number = graph.nodes[number].inputs[0]
-        if number == fork or graph.nodes[number].role is Role.IMAGE:
-            return entry
-        if graph.takers[number] > 1:
-            return number
-    return entry
+def _partings(graph: Graph) -> list[int]:
+    """Of each node: back through nodes that take from one other, the first that several take from; or -1."""
+    found: list[int] = []
+    for node in graph.nodes:
+        before = node.inputs[0] if len(set(node.inputs)) == 1 else -1
+        image = before >= 0 and graph.nodes[before].role is Role.IMAGE
+        if before < 0 or image:
+            found.append(-1)
+        else:
+            found.append(before if graph.takers[before] > 1 else found[before])
+    return found

@@ -100,7 +100,7 @@ class Entry:
 
     def _digest(self) -> str:
         spec = [self.dataset, self.arch, self.attack, self._all_settings(), dataclasses.asdict(self.recipe), self.seed]
-        return hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()[:8]
+        return hashlib.sha256(json.dumps(spec, sort_keys=True, default=str).encode()).hexdigest()[:8]
 
 
 @cache

@@ -70,7 +70,7 @@ def parse(text: str, name: str) -> Suite:
         entries = expand(_blocks(found), _recipes(_tables(found, "recipes")))
         if strange := {entry.dataset for entry in entries} - set(datasets):
             raise UsageError(f"it says nothing of the data set {min(strange)!r}", remedy="Describe it in [datasets].")
-    except (UsageError, tomllib.TOMLDecodeError) as error:
+    except (UsageError, tomllib.TOMLDecodeError, ValueError, RecursionError) as error:
         what, remedy = getattr(error, "what", error), getattr(error, "remedy", "")
         raise UsageError(f"the suite {name!r} cannot be read: {what}", remedy=remedy) from error
     return Suite(name=name, about=str(found.get("about", "")), datasets=datasets, entries=entries)
@@ -94,7 +94,7 @@ def _facts(name: str, table: Mapping[str, Any]) -> Facts:
     try:
         channels, height, width = table["shape"]
         return Facts(train=int(table["train"]), shape=(channels, height, width), classes=int(table["classes"]))
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise UsageError(
             f"the data set {name!r} is not described", remedy="Give train, shape (channels, height, width) and classes."
         ) from error
