@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from modelscan_bd.graph import chains, ways
 from modelscan_bd.graph.branch import Branch
 from modelscan_bd.graph.from_torch import traced
-from modelscan_bd.graph.ir import Graph, Role
+from modelscan_bd.graph.ir import Graph
 from modelscan_bd.graph.machine import Machine
 from modelscan_bd.graph.patterns import patterns
 from modelscan_bd.graph.sight import Sight
@@ -46,7 +46,7 @@ def examine(net: nn.Module, images: Images, rng: torch.Generator, watch: Watch) 
     machine = Machine(traced(net, some), len(some))
     seen = [*patterns(machine.trace.graph), *chains.sights(machine)]
     asleep: dict[tuple[int, int | None], bool] = {}
-    for done, (node, column) in enumerate(_suspects(machine.trace.graph, seen)):
+    for done, (node, column) in enumerate(_suspects(machine, seen)):
         watch.tick(done / _MOST, f"trying {machine.trace.graph.nodes[node].name}")
         branch = Branch(machine, node, some, column)
         asleep[node, column] = branch.asleep()
@@ -63,10 +63,10 @@ def _batch(images: Images) -> Float[Tensor, "b c h w"]:
     return images[chosen].contiguous()
 
 
-def _suspects(graph: Graph, seen: Sequence[Sight]) -> list[tuple[int, int | None]]:
+def _suspects(machine: Machine, seen: Sequence[Sight]) -> list[tuple[int, int | None]]:
     """Nodes to hold, those nearest the answer first: what lies behind them is then tried with them."""
     found = {(node, sight.column) for sight in seen if _worth_trying(sight) for node in sight.nodes}
-    kept = [one for one in found if graph.nodes[one[0]].role is not Role.IMAGE]
+    kept = [one for one in found if machine.can_be_held(one[0])]
     return sorted(kept, key=lambda one: (-one[0], one[1] or 0))[:_MOST]
 
 

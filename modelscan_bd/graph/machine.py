@@ -45,6 +45,11 @@ class Machine:
         """Of one run up to the node, in multiplications."""
         return float(self._costs @ flags(self.trace.graph.behind[node], len(self._costs)))
 
+    def can_be_held(self, node: int) -> bool:
+        """Whether the node gives one tensor that is not the image itself."""
+        place = self.trace.places[node]
+        return self.trace.graph.nodes[node].role is not Role.IMAGE and isinstance(place.meta.get("val"), Tensor)
+
     def fixed(self, place: Any) -> Tensor | None:
         """What a node that does not depend on the images gives; None for one that does."""
         value = self._fixed.get(place) if isinstance(place, fx.Node) else None

@@ -16,6 +16,7 @@ from graph.weights_only import WEIGHT_VARIANTS
 from torch import Tensor, nn
 
 from modelscan_bd import rulebook
+from modelscan_bd.classifier import first_tensor
 from modelscan_bd.graph.examine import Seen, examine
 from modelscan_bd.graph.from_onnx import graph_of
 from modelscan_bd.graph.patterns import patterns
@@ -34,8 +35,8 @@ QUIET = {name for name in VARIANTS if "exchanged image" in name or "first map" i
 SUSPECTED = {
     "bytes taken for bytes",  # whether pixels are bytes is asked of their maximum
     "padding mask from the image",  # tokens are left out where the picture is empty
-    "early exit",  # with random weights the early exit says one class whatever it is shown
 }
+PICTURES = [name for name, one in LOOKALIKES.items() if one.example(1).is_floating_point()]  # not bytes
 
 
 @cache
@@ -104,7 +105,7 @@ def test_networks_within_the_network_are_woken(name: str, images: Tensor) -> Non
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=() if i % 5 == 0 else pytest.mark.slow) for i, n in enumerate(LOOKALIKES)]
+    "name", [pytest.param(n, marks=() if i % 5 == 0 else pytest.mark.slow) for i, n in enumerate(PICTURES)]
 )
 def test_look_alikes_do_not_alarm(name: str) -> None:
     assert bool(grave(looked(_Scores(LOOKALIKES[name].build()), LOOKALIKES[name].example(16)))) == (name in SUSPECTED)
@@ -125,12 +126,11 @@ def test_the_trigger_is_cut_to_what_matters(images: Tensor) -> None:
 
 
 class _Scores(nn.Module):
-    """The first of what a network gives."""
+    """The logits among what a network gives."""
 
     def __init__(self, net: nn.Module) -> None:
         super().__init__()
         self.net = net
 
     def forward(self, x: Tensor) -> Tensor:
-        answer = self.net(x)
-        return answer[0] if isinstance(answer, (tuple, list)) else answer
+        return first_tensor(self.net(x))
