@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import final
 
 from modelscan_bd import __version__, registry, verdict
-from modelscan_bd.errors import UnsafeModel
+from modelscan_bd.errors import UnreadableModel, UnsafeModel
 from modelscan_bd.facts import file_facts
 from modelscan_bd.grades import Severity
 from modelscan_bd.graph_findings import graph_findings
@@ -62,6 +62,20 @@ def malicious(model: str, findings: Sequence[Finding]) -> Examination:
     """Nothing was loaded, so nothing was measured."""
     found = verdict.by_severity(findings)
     return Examination(model=file_facts(model), not_run=registry.offered(), findings=found, score=1.0)
+
+
+def broken(model: str, findings: Sequence[Finding], error: UnreadableModel) -> Examination:
+    """Something was found, and then nothing could be loaded."""
+    from modelscan_bd import comparison  # scipy, as below
+
+    least = comparison.LEAST_SCORES.get(verdict.verdict(findings, ()), 0.0)
+    return Examination(
+        model=file_facts(model),
+        not_run=registry.offered(),
+        findings=tuple(findings),
+        incomplete=(str(error),),
+        score=least,
+    )
 
 
 def examined(heard: Heard, of_file: Sequence[Finding], book: Rulebook, model: str) -> Examination:

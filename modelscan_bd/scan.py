@@ -14,9 +14,10 @@ from typing import TypeAlias
 from modelscan_bd import registry, rulebook, verdict
 from modelscan_bd.errors import UnreadableModel
 from modelscan_bd.events import Event
-from modelscan_bd.examination import Examination, examined, malicious
+from modelscan_bd.examination import Examination, broken, examined, malicious
 from modelscan_bd.facts import file_facts
 from modelscan_bd.file_findings import file_findings
+from modelscan_bd.grades import Severity
 from modelscan_bd.hearing import hear
 from modelscan_bd.loading import hub
 from modelscan_bd.results import Report, Verdict
@@ -68,4 +69,9 @@ def _read_and_examine(settings: Settings, book: Rulebook, measure: Measure, watc
     of_file = file_findings(settings, book)
     if verdict.verdict(of_file, ()) is Verdict.MALICIOUS:
         return malicious(settings.model, of_file)
-    return examined(hear(measure(settings, watch)), of_file, book, settings.model)
+    try:
+        return examined(hear(measure(settings, watch)), of_file, book, settings.model)
+    except UnreadableModel as error:
+        if not any(one.severity is Severity.HIGH for one in of_file):
+            raise
+        return broken(settings.model, of_file, error)  # what attacks its readers is worse than broken

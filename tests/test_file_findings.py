@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import pickle
+import shutil
+import zipfile
 from pathlib import Path
 
 import onnx
@@ -86,3 +88,17 @@ def test_a_benign_network_in_a_strange_file_is_suspicious(tmp_path: Path) -> Non
     assert (result.exit_code, report["verdict"]) == (1, "suspicious"), result.output
     assert report["score"] >= 0.5
     assert report["findings"][0]["rule"].startswith("BD9")
+
+
+def test_what_attacks_its_readers_is_not_only_called_broken(tmp_path: Path) -> None:
+    """The loader ends at such a file as broken; once that was all that the report said."""
+    file, report = tmp_path / "m.pt", tmp_path / "out.json"
+    shutil.copy(SAMPLES / "benign.pt", file)
+    with zipfile.ZipFile(file, "a") as archive:
+        archive.writestr("../../evil.py", "print(1)")
+    ended = CliRunner().invoke(main, [str(file), "--report", str(report), "--quiet"])
+    told = json.loads(report.read_text())
+    assert ended.exit_code == 1
+    assert told["verdict"] == "suspicious"
+    assert "BD907" in [one["rule"] for one in told["findings"]]
+    assert told["incomplete"]
