@@ -16,11 +16,15 @@ from torch.func import functionalize
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.fx.traceback import preserve_node_meta
 
-from modelscan_bd.errors import CannotMeasure
+from modelscan_bd.errors import BdscanError, CannotMeasure
 from modelscan_bd.graph.ir import Constant, Graph, Node, Role
 from modelscan_bd.graph.operators import role
 
 _KEPT = 65_536  # elements of constants whose values a pattern may want
+# what operators and the trace itself raise: torch has no common class for it
+_REFUSALS = (
+    RuntimeError, TypeError, ValueError, IndexError, KeyError, AttributeError, AssertionError, BdscanError,
+)  # fmt: skip
 _CASTS = frozenset({"_to_copy", "to", "type_as"})
 
 
@@ -40,7 +44,7 @@ def traced(net: nn.Module, images: Tensor) -> Trace:
         with torch.no_grad(), _with_names(net):
             pure = functionalize(net, remove="mutations")  # a step that writes over its input would be run twice
             module = make_fx(pure, tracing_mode="fake", _allow_non_fake_inputs=True)(images)
-    except Exception as error:
+    except _REFUSALS as error:
         raise CannotMeasure(f"the network cannot be traced: {_first_line(error)}") from error
     return read(module)
 
