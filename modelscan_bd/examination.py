@@ -18,7 +18,7 @@ from modelscan_bd.rulebook import Rulebook
 from modelscan_bd.settings import Settings
 from modelscan_bd.summary import summary
 
-_DOUBTED = "{} When the network was run, that branch took part in ordinary answers."
+_DOUBTED = "{} Running the network did not bear this out."
 
 
 @final

@@ -83,7 +83,7 @@ def test_what_was_read_stands_where_nothing_was_run() -> None:
 def test_what_takes_part_in_answers_is_still_shown_and_weighs_little() -> None:
     found = report([sight("way-around", WAY)], [sight("way-around", WAY | {"awake": 1.0})])
     assert severities(found.findings) == {"BD801": Severity.LOW}
-    assert "took part in ordinary answers" in found.findings[0].message
+    assert "did not bear this out" in found.findings[0].message
 
 
 def test_what_was_read_keeps_the_names_of_the_file() -> None:

@@ -10,9 +10,11 @@ from modelscan_bd.audit.remark import Budget
 from modelscan_bd.errors import UnreadableModel
 from modelscan_bd.graph.sight import Sight
 
+UNSEEN = "unseen"
+
 
 def sights(file: Path) -> tuple[Sight, ...]:
-    """What is broken, or too large to be written out, is the audit's to tell."""
+    """What is broken is the audit's to tell; a graph that is too large to be looked through is told here."""
     data = bytes(read(file, Budget()))  # protobuf takes no less
     if not recognise.is_onnx(data):
         return ()
@@ -23,6 +25,10 @@ def sights(file: Path) -> tuple[Sight, ...]:
     if any(fault.rule == onnx_wire.BROKEN for fault in onnx_wire.faults(data, file.name)):
         return ()
     try:
-        return tuple(patterns(graph_of(onnx_model.parsed(data, file.name))))
+        model = onnx_model.parsed(data, file.name)
     except UnreadableModel:
         return ()
+    try:
+        return tuple(patterns(graph_of(model)))
+    except UnreadableModel as error:
+        return (Sight(pattern=UNSEEN, figures={}, message=error.what, place=""),)

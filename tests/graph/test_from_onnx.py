@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper, parser
 
+from modelscan_bd import rulebook
 from modelscan_bd.errors import UnreadableModel
+from modelscan_bd.graph import onnx_file
 from modelscan_bd.graph.from_onnx import graph_of
 from modelscan_bd.graph.ir import Graph, Role
+from modelscan_bd.graph_findings import graph_findings
 
 
 def graph(text: str, **weights: np.ndarray) -> Graph:
@@ -110,3 +115,11 @@ def test_a_function_that_calls_itself_is_refused() -> None:
     with pytest.raises(UnreadableModel):
         graph("""g (float[2] x) => (float[2] y) { y = own.F(x) }
         <domain: "own", opset_import: ["own" : 1]> F (a) => (b) { b = own.F(a) }""")
+
+
+def test_a_graph_that_cannot_be_looked_through_is_told(tmp_path: Path) -> None:
+    """It was passed over without a word once: `bdscan audit` would have ended with 0."""
+    file = tmp_path / "m.onnx"
+    model = calls(30, 2)
+    file.write_bytes(model.SerializeToString())
+    assert "BD812" in [one.rule for one in graph_findings(onnx_file.sights(file), rulebook.load())]
